@@ -25,7 +25,6 @@ from pathlib import Path
 
 __all__ = [
     "IndexDamagedError",
-    "StorageError",
     "IndexLockedError",
     "IndexMismatchError",
     "IndexMissingError",
@@ -39,6 +38,7 @@ __all__ = [
     "QueryError",
     "SecondpassError",
     "SettingsError",
+    "StorageError",
 ]
 
 

@@ -158,10 +158,14 @@ class Embedder(Protocol):
     """Texts to unit vectors."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What people call it, and what is recorded and shown."""
+        ...
 
     @property
-    def dimension(self) -> int: ...
+    def dimension(self) -> int:
+        """Length of a vector."""
+        ...
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
         """Return ``(n, dimension)`` float32, each row of unit length."""
@@ -203,7 +207,9 @@ class Reranker(Protocol):
     """Scores passages for a query."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What people call it, and what is recorded and shown."""
+        ...
 
     def score(self, query: str, passages: Sequence[str]) -> Floats:
         """Return ``(n,)`` float32 in input order, higher is better. ``[]`` gives shape ``(0,)``."""
