@@ -52,12 +52,12 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A stretch of a document: ``document.text[start:end] == text``, always.
+    r"""A stretch of a document: ``document.text[start:end] == text``, always.
 
     Attributes:
         id: stable, from document id, start and text (16 hex digits).
         start, end: offsets in characters (Python string indices) into the document's text.
-        line_start, line_end: first and last line, from 1; ``\\n``, ``\\r\\n`` and ``\\r`` end a line.
+        line_start, line_end: first and last line, from 1; ``\n``, ``\r\n`` and ``\r`` end a line.
         page: page number from 1 where the passage starts, or None without pages.
         metadata: the document's.
     """
