@@ -1,9 +1,10 @@
-"""The figures of everyday use on this machine: import, cold and warm search, indexing, memory, size of the install.
+"""Everyday figures on this machine: import, cold and warm search, indexing, memory, install size.
 
     python benchmarks/core.py              # about three minutes
     python benchmarks/core.py --install    # also installs the package into a fresh environment to weigh it
 
-The text is what `secondpass demo` indexes: the documentation of this Python's standard library. Writes benchmarks/core.json.
+The text is what `secondpass demo` indexes: the documentation of this Python's standard library.
+Writes benchmarks/core.json.
 """
 
 from __future__ import annotations

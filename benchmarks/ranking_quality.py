@@ -2,9 +2,11 @@
 
     python benchmarks/ranking_quality.py --data ../shared/data/collections
 
-`--data` holds folders in BEIR layout (corpus.jsonl, queries.jsonl, qrels/test.tsv). Stage 1 is all-MiniLM-L6-v2 over title and text joined;
-stage 2 re-ranks its top 20. Where a folder has runs/BM25.tsv and qrels/full.tsv, it is a re-ranking pool: that run's top 100 is re-ranked.
-A document equal to the query (arguana) is dropped. Needs the extra `bench`. Vectors are cached under --work; a second run is quick.
+`--data` holds folders in BEIR layout (corpus.jsonl, queries.jsonl, qrels/test.tsv). Stage 1 is all-
+MiniLM-L6-v2 over title and text joined; stage 2 re-ranks its top 20. Where a folder has
+runs/BM25.tsv and qrels/full.tsv, it is a re-ranking pool: that run's top 100 is re-ranked. A
+document equal to the query (arguana) is dropped. Needs the extra `bench`. Vectors are cached under
+--work; a second run is quick.
 """
 
 from __future__ import annotations
