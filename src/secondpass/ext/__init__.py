@@ -1,0 +1,1 @@
+"""Integrations: one module each, behind its own extra; the core never imports them."""
