@@ -1,0 +1,132 @@
+"""Texts to unit vectors with all-MiniLM-L6-v2 on ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from . import models
+from .errors import InputError, QueryError
+from .inference import Batch, Floats, Graph, Row, mean_states, open_graph, run_rows, unit
+from .tokenizing import Frame, checked_texts, load_tokenizer, single_frame
+from .types import Embedder
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["MiniLMEmbedder", "load_embedder"]
+
+WINDOW = 256
+"""Tokens the model reads at once, its two special tokens included; it was trained with at most that many."""
+MAX_CHARACTERS = 20_000
+"""A passage is cut here before it is tokenised: 254 tokens never need more, unless a text is all spaces."""
+MAX_QUERY_TOKENS = 2048
+_SLICE = 512
+
+
+class MiniLMEmbedder:
+    """all-MiniLM-L6-v2: mean of the last layer's token states over the mask, scaled to unit length.
+
+    Weights are stored as int8 and computed in float32. The model is opened at the first call. An empty text
+    (or one of spaces) gives the vector of its two special tokens: finite, of unit length, without meaning.
+    Safe to use from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._folder = models.resolve(models.EMBEDDER, "embedder")
+
+    @property
+    def name(self) -> str:
+        """``all-MiniLM-L6-v2``."""
+        return models.EMBEDDER
+
+    @property
+    def dimension(self) -> int:
+        """384."""
+        return 384
+
+    def embed_queries(self, texts: Sequence[str]) -> Floats:
+        """Embed queries, none of them cut: a long one is read in parts of 254 tokens, and their means averaged.
+
+        Returns:
+            ``(n, 384)`` float32, each row of unit length.
+
+        Raises:
+            QueryError: a query has more than 2048 tokens.
+            InputError: not a list of strings.
+        """
+        rows: list[Row] = []
+        owners: list[int] = []
+        for place, ids in enumerate(self._tokenise(checked_texts(texts, "queries"))):
+            if len(ids) > MAX_QUERY_TOKENS:
+                raise QueryError(
+                    f"the query has {len(ids)} tokens, at most {MAX_QUERY_TOKENS} can be read; "
+                    "ask a shorter question"
+                )
+            parts = [ids[start : start + self._room] for start in range(0, len(ids), self._room)] or [[]]
+            rows += [self._frame.around(part) for part in parts]
+            owners += [place] * len(parts)
+        sums = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        weights = np.array([len(row.ids) for row in rows], dtype=np.float32)[:, None]
+        np.add.at(sums, owners, self._pooled(rows) * weights)
+        return unit(sums)
+
+    def embed_passages(self, texts: Sequence[str]) -> Floats:
+        """Embed passages; of a longer one the first 256 tokens (special ones included) are read.
+
+        Returns:
+            ``(n, 384)`` float32, each row of unit length.
+
+        Raises:
+            InputError: not a list of strings.
+        """
+        texts = checked_texts(texts, "passages")
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for start in range(0, len(texts), _SLICE):
+            part = [text[:MAX_CHARACTERS] for text in texts[start : start + _SLICE]]
+            rows = [self._frame.around(ids[: self._room]) for ids in self._tokenise(part)]
+            vectors[start : start + len(part)] = unit(self._pooled(rows))
+        return vectors
+
+    def _tokenise(self, texts: list[str]) -> list[list[int]]:
+        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    def _pooled(self, rows: list[Row]) -> Floats:
+        means = np.empty((len(rows), self.dimension), dtype=np.float32)
+
+        def work(batch: Batch) -> None:
+            means[batch.places] = mean_states(self._graph.run(batch), batch.mask)
+
+        run_rows(rows, work)
+        return means
+
+    @property
+    def _room(self) -> int:
+        return WINDOW - self._frame.size
+
+    @cached_property
+    def _graph(self) -> Graph:
+        return open_graph(self._folder.weights())
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return load_tokenizer(self._folder)
+
+    @cached_property
+    def _frame(self) -> Frame:
+        return single_frame(self._tokenizer)
+
+
+def load_embedder(name: str = models.EMBEDDER) -> Embedder:
+    """Return an embedder by name; ``all-MiniLM-L6-v2`` is the one there is.
+
+    Raises:
+        InputError: another name.
+    """
+    if name != models.EMBEDDER:
+        raise InputError(f"no embedder {name!r}; there is {models.EMBEDDER}")
+    return MiniLMEmbedder()

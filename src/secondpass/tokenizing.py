@@ -1,0 +1,160 @@
+"""Texts to token ids: tokenizers from a model folder, clean text in, and how a model frames one text or a pair."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import InputError, ModelInvalidError, QueryError
+from .inference import Row
+from .models import ModelFolder
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding, Tokenizer
+
+__all__ = ["Frame", "checked_query", "checked_texts", "clean", "load_tokenizer", "pair_frame", "single_frame"]
+
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """Replace lone surrogates, which no tokenizer can read, by U+FFFD; every offset stays as it was."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def checked_query(query: str) -> str:
+    """Return a query fit for a tokenizer.
+
+    Raises:
+        QueryError: it is not text, or empty.
+    """
+    if not isinstance(query, str):
+        raise QueryError(f"a query is text, got {type(query).__name__}")
+    if not query.strip():
+        raise QueryError("the query is empty; ask for something")
+    return clean(query)
+
+
+def checked_texts(texts: Sequence[str], what: str) -> list[str]:
+    """Return texts fit for a tokenizer.
+
+    Raises:
+        InputError: a bare string instead of a list, or something in it that is not a string.
+    """
+    if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
+        raise InputError(f"{what} must be a list of strings, got {type(texts).__name__}")
+    for position, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"{what}[{position}] must be a string, got {type(text).__name__}")
+    return [clean(text) for text in texts]
+
+
+def load_tokenizer(folder: ModelFolder) -> Tokenizer:
+    """Return the tokenizer of a model folder (``tokenizer.json``, else BERT's from ``vocab.txt``), unlimited.
+
+    It is shared between models with the same file: do not change it.
+
+    Raises:
+        ModelInvalidError: neither file is there, or it is damaged.
+    """
+    file = folder.path / "tokenizer.json"
+    if not file.is_file():
+        file = folder.path / "vocab.txt"
+    try:
+        status = file.stat()
+    except OSError as exc:
+        raise ModelInvalidError(
+            f"the model folder {folder.path} has neither tokenizer.json nor vocab.txt; fetch the model again"
+        ) from exc
+    return _load(folder, file, (status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _load(folder: ModelFolder, file: Path, state: tuple[int, int]) -> Tokenizer:
+    """Return a tokenizer nobody changes, so that models with the same file share it; ``state`` is part of the key."""
+    import tokenizers
+
+    try:
+        if file.suffix == ".json":
+            tokenizer = tokenizers.Tokenizer.from_file(str(file))
+        else:
+            tokenizer = _from_vocabulary(file, folder)
+    except ModelInvalidError:
+        raise
+    except Exception as exc:  # the library raises bare Exception
+        raise ModelInvalidError(f"{file} is damaged ({exc}); fetch the model again") from exc
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def _from_vocabulary(file: Path, folder: ModelFolder) -> Tokenizer:
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+
+    words = file.read_text(encoding="utf-8").splitlines()
+    vocabulary = {word: place for place, word in enumerate(words)}
+    absent = [word for word in ("[UNK]", "[CLS]", "[SEP]") if word not in vocabulary]
+    if absent:
+        raise ModelInvalidError(f"{file} has no {absent[0]}; it is not a BERT vocabulary")
+    lowercase = bool(folder.json("tokenizer_config.json", required=False).get("do_lower_case", True))
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(
+        ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
+    )
+    return tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The special tokens a model puts around its texts, read off its own post-processor.
+
+    Attributes:
+        parts: the special tokens before, between and after the texts: (ids, type ids) each.
+        types: type id of the tokens of each text.
+    """
+
+    parts: tuple[Row, ...]
+    types: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many special tokens there are."""
+        return sum(len(part.ids) for part in self.parts)
+
+    def around(self, *texts: Sequence[int]) -> Row:
+        """Return the framed row of one text's, or two texts', token ids."""
+        ids, types = list(self.parts[0].ids), list(self.parts[0].types)
+        for text, kind, part in zip(texts, self.types, self.parts[1:], strict=True):
+            ids += [*text, *part.ids]
+            types += [kind] * len(text) + part.types
+        return Row(ids, types)
+
+
+def single_frame(tokenizer: Tokenizer) -> Frame:
+    """Return how the tokenizer frames one text."""
+    return _frame(tokenizer.encode("a"), 1)
+
+
+def pair_frame(tokenizer: Tokenizer) -> Frame:
+    """Return how the tokenizer frames a pair of texts."""
+    return _frame(tokenizer.encode("a", "a"), 2)
+
+
+def _frame(encoding: Encoding, texts: int) -> Frame:
+    parts = [Row([], []) for _ in range(texts + 1)]
+    types: dict[int, int] = {}
+    for token, kind, text in zip(encoding.ids, encoding.type_ids, encoding.sequence_ids, strict=True):
+        if text is not None:
+            types[text] = kind
+        else:
+            parts[len(types)].ids.append(token)
+            parts[len(types)].types.append(kind)
+    if len(types) != texts:
+        raise ModelInvalidError("the tokenizer cannot read the letter 'a'; fetch the model again")
+    return Frame(tuple(parts), tuple(types[text] for text in range(texts)))
