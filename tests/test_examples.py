@@ -1,0 +1,155 @@
+"""Every example runs in a process of its own, offline, and shows what it promises."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from secondpass import load_reranker
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+HANDBOOK = EXAMPLES / "data" / "tool_library.txt"
+
+WATCH_THE_NETWORK = """
+import os, sys
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        with open(os.environ["NETWORK_LOG"], "a") as log:
+            log.write(f"{event} {arguments[1:]}\\n")
+
+sys.addaudithook(watch)
+"""
+
+
+class Runner:
+    """Runs an example away from the repository and keeps what it asked of the network."""
+
+    def __init__(self, folder: Path) -> None:
+        self.network_log = folder / "network.log"
+        self.network_log.touch()
+        self.work = folder / "work"
+        self.work.mkdir()
+        hook = folder / "hook"
+        hook.mkdir()
+        (hook / "sitecustomize.py").write_text(WATCH_THE_NETWORK)
+        self.environment = os.environ | {
+            "PYTHONPATH": str(hook),
+            "NETWORK_LOG": str(self.network_log),
+            "PYTHONIOENCODING": "utf-8",
+        }
+
+    def __call__(self, name: str, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / name), *arguments],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=self.work,
+            env=self.environment,
+            timeout=240,
+        )
+        assert done.returncode == 0, done.stderr
+        assert self.network_log.read_text() == ""
+        assert list(self.work.iterdir()) == []  # an example leaves nothing behind
+        return done.stdout
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Runner:
+    return Runner(tmp_path)
+
+
+def test_the_network_is_watched(run: Runner) -> None:
+    subprocess.run(
+        [sys.executable, "-c", "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"],
+        env=run.environment,
+        check=True,
+    )
+    assert "socket.connect" in run.network_log.read_text()
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_an_example_is_short_and_is_tested_here(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) < 30
+    assert f'run("{path.name}"' in Path(__file__).read_text(encoding="utf-8")
+
+
+def test_search_a_folder_reads_the_handbook(run: Runner) -> None:
+    output = run("search_a_folder.py")
+    assert re.match(r"1 documents, \d\d passages\n", output)
+    blocks = output.split("\n\n")[1:]
+    assert len(blocks) == 3
+    for block in blocks:
+        scores = [float(score) for score in re.findall(r"\(stage 1: +\d+\) +(-?\d+\.\d+)", block)]
+        assert len(scores) == 3
+        assert scores == sorted(scores, reverse=True)
+    lines = HANDBOOK.read_text(encoding="utf-8").splitlines()
+    asked, first, *_ = blocks[2].splitlines()
+    assert asked == "When do I get the deposit back?"
+    line = int(re.search(r"tool_library\.txt:(\d+) ", first)[1])
+    assert "deposit" in " ".join(lines[line - 1 : line + 10])
+
+
+def test_search_a_folder_takes_a_folder_and_queries(run: Runner, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "bees.md").write_text("# Bees\n\nThe hives face south-east and are opened in April.\n")
+    (folder / "boats.txt").write_text("The ferry leaves at noon.\n\nA ticket for the ferry costs four.\n")
+    output = run("search_a_folder.py", str(folder), "When does the ferry leave?", "Where do the hives face?")
+    assert output.startswith("2 documents, ")
+    ferry, hives = output.split("\n\n")[1:]
+    assert "boats.txt:1 " in ferry.splitlines()[1]
+    assert "bees.md:" in hives.splitlines()[1]
+
+
+def test_score_passages_shows_the_rerankers_scores(run: Runner) -> None:
+    query = "What does the ferry cost?"
+    passages = ["The hives face south-east.", "A ticket for the ferry costs four.", "The ferry is blue."]
+    head, *rows = run("score_passages.py", query, *passages).splitlines()
+    reranker = load_reranker("auto")
+    assert head == f"{reranker.name}: {query}"
+    scores = dict(zip(passages, reranker.score(query, passages).tolist(), strict=True))
+    best_first = sorted(passages, key=lambda passage: -scores[passage])
+    assert best_first[0] == passages[1]
+    assert [row.split(maxsplit=1)[1] for row in rows] == best_first
+    assert [float(row.split()[0]) for row in rows] == pytest.approx([scores[text] for text in best_first], abs=6e-4)
+
+
+def test_score_passages_has_its_own_passages(run: Runner) -> None:
+    head, *rows = run("score_passages.py").splitlines()
+    assert head.endswith("How do I get my deposit back?")
+    assert len(rows) == 4
+    assert "bank on the corner" in rows[-1] or "river" in rows[-1]
+
+
+def test_langchain_two_stage_shows_both_lists(run: Runner) -> None:
+    output = run("langchain_two_stage.py")
+    assert output.count("Stage 2: ") == 2
+    assert output.count("read 20 candidates") == 2
+    assert [int(n) <= 3 for n in re.findall(r"Re-ranking changed (\d) of 3\.", output)] == [True, True]
+    benefits, risks = output.split("Query: ")[1:]
+    assert benefits.startswith("What are the key benefits mentioned?\n")
+    assert risks.startswith("Are there any risks or downsides?\n")
+    scores = [float(score) for score in re.findall(r"\| score (-?\d+\.\d+)", output)]
+    assert len(scores) == 6
+    assert scores[:3] == sorted(scores[:3], reverse=True)
+    assert [f"{score:7.3f}  line " in output for score in scores] == [True] * 6
+    values = [float(value) for value in re.findall(r"value (\d+\.\d+) ", output)]
+    assert values[:3] == sorted(values[:3])  # Chroma's distances: nearest first
+
+
+def test_langchain_two_stage_takes_a_file_and_queries(run: Runner, tmp_path: Path) -> None:
+    text = tmp_path / "boats.txt"
+    text.write_text("\n\n".join(f"Boat {n} is {colour}. " + "It leaks. " * 40 for n, colour in enumerate(COLOURS)))
+    output = run("langchain_two_stage.py", str(text), "Which boat is orange?")
+    line = 1 + 2 * COLOURS.index("orange")
+    assert re.match(rf" *-?\d+\.\d+  line {line}\n", output)
+
+
+COLOURS = ["red", "green", "white", "orange", "black", "grey"]
