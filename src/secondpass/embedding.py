@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import models
+from .catalogue import EMBEDDER
 from .errors import InputError, QueryError
 from .inference import Batch, Floats, Graph, Row, mean_states, open_graph, run_rows, unit
 from .tokenizing import Frame, checked_texts, load_tokenizer, single_frame
@@ -36,12 +37,12 @@ class MiniLMEmbedder:
     """
 
     def __init__(self) -> None:
-        self._folder = models.resolve(models.EMBEDDER, "embedder")
+        self._folder = models.resolve(EMBEDDER, "embedder")
 
     @property
     def name(self) -> str:
         """``all-MiniLM-L6-v2``."""
-        return models.EMBEDDER
+        return EMBEDDER
 
     @property
     def dimension(self) -> int:
@@ -49,7 +50,7 @@ class MiniLMEmbedder:
         return 384
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
-        """Embed queries, none of them cut: a long one is read in parts of 254 tokens, and their means averaged.
+        """Embed queries, none cut: a long one is read in parts of 254 tokens whose means are averaged.
 
         Returns:
             ``(n, 384)`` float32, each row of unit length.
@@ -121,12 +122,12 @@ class MiniLMEmbedder:
         return single_frame(self._tokenizer)
 
 
-def load_embedder(name: str = models.EMBEDDER) -> Embedder:
+def load_embedder(name: str = EMBEDDER) -> Embedder:
     """Return an embedder by name; ``all-MiniLM-L6-v2`` is the one there is.
 
     Raises:
         InputError: another name.
     """
-    if name != models.EMBEDDER:
-        raise InputError(f"no embedder {name!r}; there is {models.EMBEDDER}")
+    if name != EMBEDDER:
+        raise InputError(f"no embedder {name!r}; there is {EMBEDDER}")
     return MiniLMEmbedder()

@@ -109,7 +109,7 @@ def _wanted(hub_id: str, present: set[str]) -> list[str]:
 
 
 def _unreachable(hub_id: str, exc: Exception) -> ModelError:
-    """Translate what the hub's client raises when the network or the disk fails; its types vary by version."""
+    """Translate what the hub's client raises when network or disk fails; its types vary by version."""
     if isinstance(exc, OSError) and exc.errno is not None and exc.filename is not None:
         return ModelError(
             f"cannot write {exc.filename} while downloading {hub_id}: {exc.strerror}; free space, "
@@ -122,9 +122,9 @@ def _unreachable(hub_id: str, exc: Exception) -> ModelError:
 
 
 def _silent() -> Any:
-    from tqdm.auto import tqdm
+    from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-    class Silent(tqdm):
+    class Silent(tqdm):  # type: ignore[misc]
         def __init__(self, *args: Any, **options: Any) -> None:
             options.update(disable=True)
             options.pop("name", None)

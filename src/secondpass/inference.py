@@ -58,7 +58,7 @@ def cpu_quota(cgroup_root: Path, membership: Path) -> float:
     """Return the tightest CPU quota (in cores) of this process's cgroups, v1 or v2; infinity without one."""
     quotas = [math.inf]
     for line in _read(membership).splitlines():
-        _, controllers, group = (line.split(":", 2) + ["", ""])[:3]
+        _, controllers, group = [*line.split(":", 2), "", ""][:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
         mounts = [cgroup_root / name for name in (controllers, "cpu")] if controllers else [cgroup_root]
@@ -69,7 +69,7 @@ def cpu_quota(cgroup_root: Path, membership: Path) -> float:
 
 
 def _quota(folder: Path) -> float:
-    quota, period = (_read(folder / "cpu.max").split() + ["", ""])[:2]
+    quota, period = [*_read(folder / "cpu.max").split(), "", ""][:2]
     if not quota:
         quota, period = (
             _read(folder / "cpu.cfs_quota_us").strip(),
@@ -176,7 +176,7 @@ _lock = threading.Lock()
 
 
 def open_graph(path: Path) -> Graph:
-    """Return the graph of a file; those who ask for the same unchanged file share it while any of them lives."""
+    """Return the graph of a file; all who ask for the same unchanged file share it."""
     try:
         status = path.stat()
     except OSError as exc:

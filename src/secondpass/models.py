@@ -21,153 +21,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import hub
+from .catalogue import EMBEDDER, KNOWN, MINILM_ONNX_SHA256, Kind, KnownModel
 from .errors import InputError, ModelInvalidError, ModelNotFoundError
 
 __all__ = ["KnownModel", "ModelFolder", "installed", "known_models", "resolve", "user_models_dir", "verify"]
 
-Kind = Literal["embedder", "reranker"]
 Origin = Literal["package", "user", "hub cache", "folder", "hub"]
-
-EMBEDDER = "all-MiniLM-L6-v2"
-LATE_INTERACTION = "late-interaction"
-MINILM_ONNX_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 
 WEIGHTS = Path(__file__).parent / "weights"
 CHECKSUMS = WEIGHTS / "SHA256SUMS"
-
-
-@dataclass(frozen=True, slots=True)
-class KnownModel:
-    """A model that can be asked for by its short name.
-
-    Attributes:
-        name: the short name.
-        hub_id: ``owner/name`` on the Hugging Face hub, or None for a model that is not there.
-        size_mb: weights in fp32 as they are downloaded (as they ship, for shipped ones), in megabytes.
-        sha256: of ``model.onnx`` where one file is pinned; shipped folders are pinned in
-            ``weights/SHA256SUMS``.
-        shipped: whether the weights come with the package.
-        aliases: further names under which the same weights are known.
-    """
-
-    name: str
-    kind: Kind
-    hub_id: str | None
-    description: str
-    license: str
-    size_mb: int
-    layers: int
-    sha256: str | None = None
-    shipped: bool = False
-    aliases: tuple[str, ...] = ()
-
-    def answers_to(self, name: str) -> bool:
-        """Whether ``name`` means this model; capitals do not matter."""
-        names = (self.name, self.hub_id or self.name, *self.aliases)
-        return name.casefold() in {each.casefold() for each in names}
-
-
-_KNOWN = (
-    KnownModel(
-        EMBEDDER,
-        "embedder",
-        None,
-        "sentence embeddings, 384 dimensions, 256 tokens, English",
-        "Apache-2.0",
-        size_mb=23,
-        layers=6,
-        sha256=MINILM_ONNX_SHA256,
-        shipped=True,
-        aliases=("sentence-transformers/all-MiniLM-L6-v2",),
-    ),
-    KnownModel(
-        LATE_INTERACTION,
-        "reranker",
-        None,
-        "training-free: cosine + token max-sim over all-MiniLM-L6-v2, English",
-        "Apache-2.0",
-        size_mb=23,
-        layers=6,
-        sha256=MINILM_ONNX_SHA256,
-        shipped=True,
-    ),
-    KnownModel(
-        "minilm-l6",
-        "reranker",
-        None,
-        "cross-encoder trained by this project, English",
-        "Apache-2.0",
-        size_mb=30,
-        layers=6,
-        shipped=True,
-    ),
-    KnownModel(
-        "ms-marco-MiniLM-L-6-v2",
-        "reranker",
-        "cross-encoder/ms-marco-MiniLM-L-6-v2",
-        "cross-encoder trained on MS MARCO, English",
-        "Apache-2.0",
-        size_mb=91,
-        layers=6,
-        aliases=("ms-marco-MiniLM-L6-v2", "cross-encoder/ms-marco-MiniLM-L6-v2"),
-    ),
-    KnownModel(
-        "ms-marco-MiniLM-L-12-v2",
-        "reranker",
-        "cross-encoder/ms-marco-MiniLM-L-12-v2",
-        "cross-encoder trained on MS MARCO, English",
-        "Apache-2.0",
-        size_mb=134,
-        layers=12,
-        aliases=("ms-marco-MiniLM-L12-v2", "cross-encoder/ms-marco-MiniLM-L12-v2"),
-    ),
-    KnownModel(
-        "ms-marco-TinyBERT-L-2-v2",
-        "reranker",
-        "cross-encoder/ms-marco-TinyBERT-L-2-v2",
-        "very small cross-encoder trained on MS MARCO, English",
-        "Apache-2.0",
-        size_mb=18,
-        layers=2,
-        aliases=("ms-marco-TinyBERT-L2-v2", "cross-encoder/ms-marco-TinyBERT-L2-v2"),
-    ),
-    KnownModel(
-        "bge-reranker-base",
-        "reranker",
-        "BAAI/bge-reranker-base",
-        "XLM-RoBERTa cross-encoder, Chinese and English",
-        "MIT",
-        size_mb=1112,
-        layers=12,
-    ),
-    KnownModel(
-        "bge-reranker-large",
-        "reranker",
-        "BAAI/bge-reranker-large",
-        "XLM-RoBERTa cross-encoder, Chinese and English",
-        "MIT",
-        size_mb=2240,
-        layers=24,
-    ),
-    KnownModel(
-        "bge-reranker-v2-m3",
-        "reranker",
-        "BAAI/bge-reranker-v2-m3",
-        "XLM-RoBERTa cross-encoder, many languages",
-        "Apache-2.0",
-        size_mb=2271,
-        layers=24,
-    ),
-    KnownModel(
-        "mxbai-rerank-xsmall-v1",
-        "reranker",
-        "mixedbread-ai/mxbai-rerank-xsmall-v1",
-        "DeBERTa-v2 cross-encoder, English",
-        "Apache-2.0",
-        size_mb=284,
-        layers=12,
-    ),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +103,7 @@ class ModelFolder:
 
 def known_models(kind: Kind | None = None) -> list[KnownModel]:
     """Return every model with a short name, shipped ones first."""
-    return [model for model in _KNOWN if kind in (None, model.kind)]
+    return [model for model in KNOWN if kind in (None, model.kind)]
 
 
 def user_models_dir() -> Path:
@@ -292,7 +154,9 @@ def installed(kind: Kind | None = None) -> list[ModelFolder]:
     found: dict[str, ModelFolder] = {}
     for known in known_models(kind):
         places = [_shipped(known)] if known.shipped else list(_local(known.name, known))
-        found.update({known.name: place for place in places[:1] if place.missing() is None})
+        complete = [place for place in places if place.missing() is None]
+        if complete:
+            found[known.name] = complete[0]
     for folder in _user_folders() if kind != "embedder" else ():
         if folder.missing() is None and not any(folder.path == other.path for other in found.values()):
             found.setdefault(folder.name, folder)
@@ -300,11 +164,20 @@ def installed(kind: Kind | None = None) -> list[ModelFolder]:
 
 
 def verify(file: Path, sha256: str) -> None:
-    """Check a file against its pinned checksum.
+    """Check a file against its pinned checksum, once in a process while the file stays unchanged.
 
     Raises:
         ModelInvalidError: it differs, or cannot be read.
     """
+    try:
+        status = file.stat()
+    except OSError as exc:
+        raise ModelInvalidError(f"cannot read {file}: {exc.strerror}; reinstall the package") from exc
+    _verify(file, sha256, (status.st_size, status.st_mtime_ns))
+
+
+@cache
+def _verify(file: Path, sha256: str, _state: tuple[int, int]) -> None:
     try:
         with file.open("rb") as stream:
             actual = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -318,7 +191,7 @@ def verify(file: Path, sha256: str) -> None:
 
 
 def _lookup(name: str) -> KnownModel | None:
-    return next((model for model in _KNOWN if model.answers_to(name)), None)
+    return next((model for model in KNOWN if model.answers_to(name)), None)
 
 
 def _shipped(known: KnownModel) -> ModelFolder:
@@ -370,7 +243,7 @@ def _elsewhere(name: str, known: KnownModel | None, download: bool, progress: bo
     if hub_id is None or not hub.is_hub_id(hub_id):
         raise ModelNotFoundError(
             f"no model {name!r}: not a folder, not a known name and not a hub id (owner/name); "
-            f"known are {', '.join(model.name for model in _KNOWN)}"
+            f"known are {', '.join(model.name for model in KNOWN)}"
         )
     if not download:
         raise ModelNotFoundError(

@@ -1,4 +1,4 @@
-"""Texts to token ids: tokenizers from a model folder, clean text in, and how a model frames one text or a pair."""
+"""Texts to token ids: a model's tokenizer, text fit for it, and how a model frames one text or a pair."""
 
 from __future__ import annotations
 
@@ -70,19 +70,19 @@ def load_tokenizer(folder: ModelFolder) -> Tokenizer:
         raise ModelInvalidError(
             f"the model folder {folder.path} has neither tokenizer.json nor vocab.txt; fetch the model again"
         ) from exc
-    return _load(folder, file, (status.st_size, status.st_mtime_ns))
+    lowercase = bool(folder.json("tokenizer_config.json", required=False).get("do_lower_case", True))
+    return _load(file, lowercase, (status.st_size, status.st_mtime_ns))
 
 
 @lru_cache(maxsize=4)
-def _load(folder: ModelFolder, file: Path, state: tuple[int, int]) -> Tokenizer:
-    """Return a tokenizer nobody changes, so that models with the same file share it; ``state`` is part of the key."""
+def _load(file: Path, lowercase: bool, _state: tuple[int, int]) -> Tokenizer:
     import tokenizers
 
     try:
         if file.suffix == ".json":
             tokenizer = tokenizers.Tokenizer.from_file(str(file))
         else:
-            tokenizer = _from_vocabulary(file, folder)
+            tokenizer = _from_vocabulary(file, lowercase)
     except ModelInvalidError:
         raise
     except Exception as exc:  # the library raises bare Exception
@@ -92,7 +92,7 @@ def _load(folder: ModelFolder, file: Path, state: tuple[int, int]) -> Tokenizer:
     return tokenizer
 
 
-def _from_vocabulary(file: Path, folder: ModelFolder) -> Tokenizer:
+def _from_vocabulary(file: Path, lowercase: bool) -> Tokenizer:
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
     words = file.read_text(encoding="utf-8").splitlines()
@@ -100,8 +100,7 @@ def _from_vocabulary(file: Path, folder: ModelFolder) -> Tokenizer:
     absent = [word for word in ("[UNK]", "[CLS]", "[SEP]") if word not in vocabulary]
     if absent:
         raise ModelInvalidError(f"{file} has no {absent[0]}; it is not a BERT vocabulary")
-    lowercase = bool(folder.json("tokenizer_config.json", required=False).get("do_lower_case", True))
-    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))  # noqa: S106  a token, no password
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.BertProcessing(

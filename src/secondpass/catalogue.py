@@ -1,0 +1,148 @@
+"""The models that have a short name: which they are, how large, and under which licence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["EMBEDDER", "KNOWN", "LATE_INTERACTION", "MINILM_ONNX_SHA256", "Kind", "KnownModel"]
+
+Kind = Literal["embedder", "reranker"]
+
+EMBEDDER = "all-MiniLM-L6-v2"
+LATE_INTERACTION = "late-interaction"
+MINILM_ONNX_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model that can be asked for by its short name.
+
+    Attributes:
+        name: the short name.
+        hub_id: ``owner/name`` on the Hugging Face hub, or None for a model that is not there.
+        size_mb: weights in fp32 as they are downloaded (as they ship, for shipped ones), in megabytes.
+        sha256: of ``model.onnx`` where one file is pinned; shipped folders are pinned in
+            ``weights/SHA256SUMS``.
+        shipped: whether the weights come with the package.
+        aliases: further names under which the same weights are known.
+    """
+
+    name: str
+    kind: Kind
+    hub_id: str | None
+    description: str
+    license: str
+    size_mb: int
+    layers: int
+    sha256: str | None = None
+    shipped: bool = False
+    aliases: tuple[str, ...] = ()
+
+    def answers_to(self, name: str) -> bool:
+        """Whether ``name`` means this model; capitals do not matter."""
+        names = (self.name, self.hub_id or self.name, *self.aliases)
+        return name.casefold() in {each.casefold() for each in names}
+
+
+KNOWN = (
+    KnownModel(
+        EMBEDDER,
+        "embedder",
+        None,
+        "sentence embeddings, 384 dimensions, 256 tokens, English",
+        "Apache-2.0",
+        size_mb=23,
+        layers=6,
+        sha256=MINILM_ONNX_SHA256,
+        shipped=True,
+        aliases=("sentence-transformers/all-MiniLM-L6-v2",),
+    ),
+    KnownModel(
+        LATE_INTERACTION,
+        "reranker",
+        None,
+        "training-free: cosine + token max-sim over all-MiniLM-L6-v2, English",
+        "Apache-2.0",
+        size_mb=23,
+        layers=6,
+        sha256=MINILM_ONNX_SHA256,
+        shipped=True,
+    ),
+    KnownModel(
+        "minilm-l6",
+        "reranker",
+        None,
+        "cross-encoder trained by this project, English",
+        "Apache-2.0",
+        size_mb=30,
+        layers=6,
+        shipped=True,
+    ),
+    KnownModel(
+        "ms-marco-MiniLM-L-6-v2",
+        "reranker",
+        "cross-encoder/ms-marco-MiniLM-L-6-v2",
+        "cross-encoder trained on MS MARCO, English",
+        "Apache-2.0",
+        size_mb=91,
+        layers=6,
+        aliases=("ms-marco-MiniLM-L6-v2", "cross-encoder/ms-marco-MiniLM-L6-v2"),
+    ),
+    KnownModel(
+        "ms-marco-MiniLM-L-12-v2",
+        "reranker",
+        "cross-encoder/ms-marco-MiniLM-L-12-v2",
+        "cross-encoder trained on MS MARCO, English",
+        "Apache-2.0",
+        size_mb=134,
+        layers=12,
+        aliases=("ms-marco-MiniLM-L12-v2", "cross-encoder/ms-marco-MiniLM-L12-v2"),
+    ),
+    KnownModel(
+        "ms-marco-TinyBERT-L-2-v2",
+        "reranker",
+        "cross-encoder/ms-marco-TinyBERT-L-2-v2",
+        "very small cross-encoder trained on MS MARCO, English",
+        "Apache-2.0",
+        size_mb=18,
+        layers=2,
+        aliases=("ms-marco-TinyBERT-L2-v2", "cross-encoder/ms-marco-TinyBERT-L2-v2"),
+    ),
+    KnownModel(
+        "bge-reranker-base",
+        "reranker",
+        "BAAI/bge-reranker-base",
+        "XLM-RoBERTa cross-encoder, Chinese and English",
+        "MIT",
+        size_mb=1112,
+        layers=12,
+    ),
+    KnownModel(
+        "bge-reranker-large",
+        "reranker",
+        "BAAI/bge-reranker-large",
+        "XLM-RoBERTa cross-encoder, Chinese and English",
+        "MIT",
+        size_mb=2240,
+        layers=24,
+    ),
+    KnownModel(
+        "bge-reranker-v2-m3",
+        "reranker",
+        "BAAI/bge-reranker-v2-m3",
+        "XLM-RoBERTa cross-encoder, many languages",
+        "Apache-2.0",
+        size_mb=2271,
+        layers=24,
+    ),
+    KnownModel(
+        "mxbai-rerank-xsmall-v1",
+        "reranker",
+        "mixedbread-ai/mxbai-rerank-xsmall-v1",
+        "DeBERTa-v2 cross-encoder, English",
+        "Apache-2.0",
+        size_mb=284,
+        layers=12,
+    ),
+)
