@@ -12,7 +12,15 @@ from . import models
 from .catalogue import EMBEDDER
 from .errors import InputError, QueryError
 from .inference import Batch, Floats, Graph, Row, mean_states, open_graph, run_rows, unit
-from .tokenizing import Frame, checked_texts, load_tokenizer, single_frame
+from .tokenizing import (
+    MAX_QUERY_TOKENS,
+    Frame,
+    check_length,
+    checked_texts,
+    load_tokenizer,
+    parts,
+    single_frame,
+)
 from .types import Embedder
 
 if TYPE_CHECKING:
@@ -24,7 +32,6 @@ WINDOW = 256
 """Tokens the model reads at once, its two special tokens included; it was trained with at most that many."""
 MAX_CHARACTERS = 20_000
 """A passage is cut here before it is tokenised: 254 tokens never need more, unless a text is all spaces."""
-MAX_QUERY_TOKENS = 2048
 _SLICE = 512
 
 
@@ -56,20 +63,23 @@ class MiniLMEmbedder:
             ``(n, 384)`` float32, each row of unit length.
 
         Raises:
-            QueryError: a query has more than 2048 tokens.
+            QueryError: a query has more than 2048 tokens or 20,000 characters.
             InputError: not a list of strings.
         """
         rows: list[Row] = []
         owners: list[int] = []
-        for place, ids in enumerate(self._tokenise(checked_texts(texts, "queries"))):
+        queries = checked_texts(texts, "queries")
+        for query in queries:
+            check_length(query)
+        for place, ids in enumerate(self._tokenise(queries)):
             if len(ids) > MAX_QUERY_TOKENS:
                 raise QueryError(
                     f"the query has {len(ids)} tokens, at most {MAX_QUERY_TOKENS} can be read; "
                     "ask a shorter question"
                 )
-            parts = [ids[start : start + self._room] for start in range(0, len(ids), self._room)] or [[]]
-            rows += [self._frame.around(part) for part in parts]
-            owners += [place] * len(parts)
+            own = [self._frame.around(part) for part in parts(ids, self._room)]
+            rows += own
+            owners += [place] * len(own)
         sums = np.zeros((len(texts), self.dimension), dtype=np.float32)
         weights = np.array([len(row.ids) for row in rows], dtype=np.float32)[:, None]
         np.add.at(sums, owners, self._pooled(rows) * weights)

@@ -24,7 +24,16 @@ from . import hub
 from .catalogue import EMBEDDER, KNOWN, MINILM_ONNX_SHA256, Kind, KnownModel
 from .errors import InputError, ModelInvalidError, ModelNotFoundError
 
-__all__ = ["KnownModel", "ModelFolder", "installed", "known_models", "resolve", "user_models_dir", "verify"]
+__all__ = [
+    "KnownModel",
+    "ModelFolder",
+    "installed",
+    "is_name_of",
+    "known_models",
+    "resolve",
+    "user_models_dir",
+    "verify",
+]
 
 Origin = Literal["package", "user", "hub cache", "folder", "hub"]
 
@@ -104,6 +113,12 @@ class ModelFolder:
 def known_models(kind: Kind | None = None) -> list[KnownModel]:
     """Return every model with a short name, shipped ones first."""
     return [model for model in KNOWN if kind in (None, model.kind)]
+
+
+def is_name_of(name: str | Path, model: str) -> bool:
+    """Whether ``name`` is one of the names of the known model ``model``."""
+    known = _lookup(name) if isinstance(name, str) else None
+    return known is not None and known.name == model
 
 
 def user_models_dir() -> Path:

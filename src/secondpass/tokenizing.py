@@ -16,7 +16,20 @@ from .models import ModelFolder
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
-__all__ = ["Frame", "checked_query", "checked_texts", "clean", "load_tokenizer", "pair_frame", "single_frame"]
+__all__ = [
+    "Frame",
+    "checked_query",
+    "checked_texts",
+    "clean",
+    "load_tokenizer",
+    "pair_frame",
+    "parts",
+    "single_frame",
+]
+
+MAX_QUERY_TOKENS = 2048
+"""Of models that read a query by itself, in parts where it is long."""
+MAX_QUERY_CHARACTERS = 20_000
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -30,13 +43,32 @@ def checked_query(query: str) -> str:
     """Return a query fit for a tokenizer.
 
     Raises:
-        QueryError: it is not text, or empty.
+        QueryError: it is not text, empty, or longer than 20,000 characters.
     """
     if not isinstance(query, str):
         raise QueryError(f"a query is text, got {type(query).__name__}")
     if not query.strip():
         raise QueryError("the query is empty; ask for something")
+    check_length(query)
     return clean(query)
+
+
+def check_length(query: str) -> None:
+    """Refuse a query so long that tokenising it would be no small thing.
+
+    Raises:
+        QueryError: it has more than 20,000 characters.
+    """
+    if len(query) > MAX_QUERY_CHARACTERS:
+        raise QueryError(
+            f"the query has {len(query)} characters, at most {MAX_QUERY_CHARACTERS} can be read; "
+            "ask a shorter question"
+        )
+
+
+def parts(ids: list[int], room: int) -> list[list[int]]:
+    """Return token ids cut into parts of at most ``room``; one empty part for none."""
+    return [ids[start : start + room] for start in range(0, len(ids), room)] or [[]]
 
 
 def checked_texts(texts: Sequence[str], what: str) -> list[str]:

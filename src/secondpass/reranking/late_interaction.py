@@ -1,0 +1,105 @@
+"""Late interaction without training: cosine plus token max-sim over the embedder's own weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from .. import models
+from ..catalogue import LATE_INTERACTION
+from ..errors import QueryError
+from ..inference import Batch, Floats, mean_states, open_graph, run_rows, unit
+from ..tokenizing import MAX_QUERY_TOKENS, checked_query, checked_texts, load_tokenizer, parts, single_frame
+from ..types import Reading
+from .windows import MAX_WINDOWS, read_windows
+
+__all__ = ["LateInteraction"]
+
+WINDOW = 256
+
+
+class LateInteraction:
+    """Training-free re-ranker over all-MiniLM-L6-v2: ``score = cosine + maxsim``, in -2..2, higher is better.
+
+    - cosine: of the mean-pooled vectors of query and passage, as in stage 1.
+    - maxsim: for each word token of the query (all but [CLS] and [SEP]) the best cosine with any token of the
+      passage (its [CLS] and [SEP] included), states of the last layer; then the mean over the query's tokens.
+
+    Both are added as they are, with weight 1 each, so a score does not depend on the other candidates. It is
+    no logit, and there is no probability. Query and passage are encoded apart, 256 tokens at once: a longer
+    passage counts by its best window, a longer query in parts, none of it cut. Safe to use from several
+    threads.
+
+    Args:
+        max_windows: most windows of one passage; tokens behind them are not read, and a ``Reading`` says so.
+    """
+
+    logits = False
+    name = LATE_INTERACTION
+
+    def __init__(self, *, max_windows: int = MAX_WINDOWS) -> None:
+        folder = models.resolve(LATE_INTERACTION)
+        self.max_windows = max_windows
+        self._tokenizer = load_tokenizer(folder)
+        self._frame = single_frame(self._tokenizer)
+        self._graph = open_graph(folder.weights())
+
+    def score(self, query: str, passages: Sequence[str]) -> Floats:
+        """Return ``(n,)`` float32 in input order; a long passage has the score of its best window.
+
+        Raises:
+            QueryError: the query is empty or has more than 2048 tokens.
+            InputError: ``passages`` is not a list of strings.
+        """
+        return np.array([reading.score for reading in self.read(query, passages)], dtype=np.float32)
+
+    def read(self, query: str, passages: Sequence[str]) -> list[Reading]:
+        """Like ``score``, with the tokens that were read and the window that won."""
+        query = checked_query(query)
+        texts = checked_texts(passages, "passages")
+        if not texts:
+            return []
+        words, mean = self._query(query)
+
+        def score(windows: list[list[int]]) -> Floats:
+            return self._mix(words, mean, windows)
+
+        room = WINDOW - self._frame.size
+        return read_windows(self._tokenizer, texts, room, self.max_windows, score)
+
+    def _query(self, query: str) -> tuple[Floats, Floats]:
+        """Return the unit states ``(t, d)`` of the query's word tokens and its unit mean ``(d,)``."""
+        ids = self._tokenizer.encode(query, add_special_tokens=False).ids
+        if not 0 < len(ids) <= MAX_QUERY_TOKENS:
+            raise QueryError(
+                f"the query has {len(ids)} tokens, 1 to {MAX_QUERY_TOKENS} can be read; ask another question"
+            )
+        rows = [self._frame.around(part) for part in parts(ids, WINDOW - self._frame.size)]
+        first, last = len(self._frame.parts[0].ids), len(self._frame.parts[-1].ids)
+        words: list[Floats] = [np.empty(0, dtype=np.float32)] * len(rows)
+        sums: list[Floats] = [np.empty(0, dtype=np.float32)] * len(rows)
+
+        def work(batch: Batch) -> None:
+            states = self._graph.run(batch)
+            means = mean_states(states, batch.mask)
+            for line, place in enumerate(batch.places):
+                length = len(rows[place].ids)
+                words[place] = states[line, first : length - last]
+                sums[place] = means[line] * length
+
+        run_rows(rows, work)
+        return unit(np.concatenate(words)), unit(np.sum(sums, axis=0))
+
+    def _mix(self, words: Floats, mean: Floats, windows: list[list[int]]) -> Floats:
+        scores = np.empty(len(windows), dtype=np.float32)
+
+        def work(batch: Batch) -> None:
+            states = self._graph.run(batch)
+            cosine = unit(mean_states(states, batch.mask)) @ mean
+            similarity = unit(states) @ words.T  # (b, s, t)
+            similarity[batch.mask == 0] = -np.inf
+            scores[batch.places] = cosine + similarity.max(axis=1).mean(axis=1)
+
+        run_rows([self._frame.around(window) for window in windows], work)
+        return scores

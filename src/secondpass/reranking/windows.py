@@ -1,0 +1,142 @@
+"""Passages longer than a model's window: overlapping windows, of which the best one counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..inference import Floats
+from ..types import Reading
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["MAX_WINDOWS", "read_windows", "window_spans"]
+
+MAX_WINDOWS = 32
+"""Windows read of one passage, so that the work for it is bounded; what lies behind them is not read."""
+
+_BLOCK = 65_536
+"""Characters tokenised at once; a longer passage is cut there, at a space where there is one."""
+_SLICE_TEXTS = 256
+_SLICE_CHARACTERS = 1_000_000
+
+Ids = list[int]
+
+
+def window_spans(tokens: int, room: int, max_windows: int = MAX_WINDOWS) -> list[tuple[int, int]]:
+    """Return the windows over a passage: start and end token of each, in order.
+
+    Neighbours share a quarter of a window, so that a sentence cut by one stands whole in the next; the last
+    window is moved back to be full.
+
+    Args:
+        tokens: how many the passage has.
+        room: how many a window holds, at least 1.
+        max_windows: most windows.
+    """
+    if tokens <= room:
+        return [(0, tokens)]
+    stride = room - room // 4
+    starts = [*range(0, tokens - room, stride), tokens - room][:max_windows]
+    return [(start, start + room) for start in starts]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The head of a passage as tokens, and how many the whole has.
+
+    Attributes:
+        ids: as many as the windows reach.
+        offsets: characters (start, end) of each id; empty where one window holds the whole passage.
+    """
+
+    ids: Ids
+    offsets: list[tuple[int, int]]
+    total: int
+    characters: int
+
+
+def read_windows(
+    tokenizer: Tokenizer,
+    passages: Sequence[str],
+    room: int,
+    max_windows: int,
+    score: Callable[[list[Ids]], Floats],
+) -> list[Reading]:
+    """Score passages window by window; the best window of each wins, the first of equals.
+
+    Args:
+        tokenizer: the model's.
+        passages: clean texts; tokenised in slices, so that many long ones need little memory.
+        room: tokens of a passage that fit beside the query.
+        max_windows: most windows of one passage.
+        score: gives ``(m,)`` scores for ``m`` windows (token ids without special ones).
+    """
+    readings: list[Reading] = []
+    reach = window_spans(2**31, room, max_windows)[-1][1]
+    for texts in _slices(passages):
+        tokens = _tokenise(tokenizer, texts, room, reach)
+        spans = [window_spans(each.total, room, max_windows) for each in tokens]
+        windows = [each.ids[start:end] for each, own in zip(tokens, spans, strict=True) for start, end in own]
+        scores = iter(score(windows).tolist())
+        for each, own in zip(tokens, spans, strict=True):
+            readings.append(_reading(each, own, [next(scores) for _ in own]))
+    return readings
+
+
+def _reading(tokens: _Tokens, spans: list[tuple[int, int]], scores: list[float]) -> Reading:
+    best = max(range(len(scores)), key=scores.__getitem__)
+    first, last = spans[best]
+    start = tokens.offsets[first][0] if first > 0 else 0
+    end = tokens.offsets[last - 1][1] if last < tokens.total else tokens.characters
+    return Reading(scores[best], spans[-1][1], tokens.total, start, end)
+
+
+def _slices(passages: Sequence[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    characters = 0
+    for passage in passages:
+        if part and (len(part) >= _SLICE_TEXTS or characters + len(passage) > _SLICE_CHARACTERS):
+            yield part
+            part, characters = [], 0
+        part.append(passage)
+        characters += len(passage)
+    if part:
+        yield part
+
+
+def _tokenise(tokenizer: Tokenizer, texts: list[str], room: int, reach: int) -> list[_Tokens]:
+    short = [text for text in texts if len(text) <= _BLOCK]
+    encodings = iter(tokenizer.encode_batch(short, add_special_tokens=False))
+    tokens = []
+    for text in texts:
+        if len(text) > _BLOCK:
+            tokens.append(_long(tokenizer, text, reach))
+            continue
+        encoding = next(encodings)
+        total = len(encoding)
+        offsets = encoding.offsets[:reach] if total > room else []
+        tokens.append(_Tokens(encoding.ids[:reach], offsets, total, len(text)))
+    return tokens
+
+
+def _long(tokenizer: Tokenizer, text: str, reach: int) -> _Tokens:
+    """Tokenise block by block: the first ``reach`` tokens are kept, the others only counted."""
+    ids: Ids = []
+    offsets: list[tuple[int, int]] = []
+    total = start = 0
+    while start < len(text):
+        end = min(start + _BLOCK, len(text))
+        if end < len(text):
+            space = text.rfind(" ", start + 1, end)
+            end = space if space > 0 else end
+        encoding = tokenizer.encode(text[start:end], add_special_tokens=False)
+        total += len(encoding)
+        if len(ids) < reach:
+            ids += encoding.ids[: reach - len(ids)]
+            kept = encoding.offsets[: len(ids) - len(offsets)]
+            offsets += [(first + start, last + start) for first, last in kept]
+        start = end
+    return _Tokens(ids, offsets, total, len(text))
