@@ -332,6 +332,7 @@ class TestBadInput:
             ({"k_candidates": 0}, "k_candidates must be at least 1, got 0"),
             ({"k_final": 21}, r"k_final \(21\) is more than k_candidates \(20\)"),
             ({"reranker_model": 7}, "reranker_model must be a name, a folder, or an object .* not int"),
+            ({"reranker_model": "none"}, r"'none' is not a re-ranker; .* as_retriever\(\)"),
             ({"vectorstore": "a string"}, "instance of VectorStore"),
             ({"search_kwargs": "k=3"}, "valid dictionary"),
         ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .errors import InputError
 
@@ -12,7 +12,7 @@ __all__ = ["RRF_K", "fuse", "rank", "sigmoid"]
 
 
 class _Ordered(Protocol):
-    def __lt__(self, other: object, /) -> bool: ...
+    def __lt__(self, other: Any, /) -> bool: ...
 
 
 Key = TypeVar("Key", bound=_Ordered)

@@ -200,10 +200,12 @@ class RerankedRetriever(BaseRetriever):
 
 
 def _load(choice: RerankerChoice, download: bool) -> Reranker:
+    if choice == "none":
+        raise InputError("'none' is not a re-ranker; for stage 1 alone use vectorstore.as_retriever()")
     if choice is None:
         return load_reranker("auto", download=download)
     if isinstance(choice, str | Path):
-        return load_reranker(str(choice), download=download)
+        return load_reranker(choice, download=download)
     return choice
 
 
@@ -263,7 +265,7 @@ def compare_retrieval(
         ModelError: the re-ranker is unknown, absent or damaged.
     """
     given = {"k_final": k_final, "k_candidates": k_candidates, "reranker_model": reranker_model}
-    settings = {name: value for name, value in given.items() if value is not None}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if isinstance(source, RerankedRetriever):
         retriever = source.model_copy(update=settings)
     elif isinstance(source, VectorStore):
