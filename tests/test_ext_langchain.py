@@ -15,6 +15,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tokenizers
+import torch
+import transformers
 from langchain_chroma import Chroma
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
@@ -23,7 +26,8 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ValidationError
 
-from secondpass.errors import InputError, ModelNotFoundError, QueryError
+import secondpass
+from secondpass.errors import InputError, ModelInvalidError, ModelNotFoundError, QueryError
 from secondpass.ext.langchain import (
     MiniLMEmbeddings,
     RerankedRetriever,
@@ -104,6 +108,24 @@ def in_memory(embeddings: MiniLMEmbeddings, documents: list[Document]) -> InMemo
 @pytest.fixture
 def chroma(embeddings: MiniLMEmbeddings, documents: list[Document], tmp_path: Path) -> Chroma:
     return Chroma.from_documents(documents, embeddings, persist_directory=str(tmp_path / "db"))
+
+
+@pytest.fixture
+def small_ranker(tmp_path: Path) -> Path:
+    """A BERT ranker of two layers with random weights, as transformers saves it."""
+    folder = tmp_path / "small-ranker"
+    torch.manual_seed(7)
+    config = transformers.BertConfig(
+        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, num_labels=1
+    )
+    model = transformers.BertForSequenceClassification(config)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.save_pretrained(folder)
+    vocabulary = Path(secondpass.__file__).parent / "weights" / "all-MiniLM-L6-v2" / "tokenizer.json"
+    backend = tokenizers.Tokenizer.from_file(str(vocabulary))
+    transformers.BertTokenizerFast(tokenizer_object=backend).save_pretrained(folder)
+    return folder
 
 
 class TestEmbeddings:
@@ -321,6 +343,32 @@ class TestRerankerChoice:
         retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=Short())
         with pytest.raises(InputError, match="gave 7 scores for 8 passages"):
             retriever.retrieve(QUERY)
+
+
+class TestModelFolder:
+    def test_a_folder_of_safetensors_gives_transformers_logits(
+        self, in_memory: InMemoryVectorStore, small_ranker: Path
+    ) -> None:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(small_ranker)
+        model = transformers.AutoModelForSequenceClassification.from_pretrained(small_ranker).eval()
+        pairs = tokenizer([QUERY] * len(TEXTS), TEXTS, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            expected = dict(zip(TEXTS, model(**pairs).logits[:, 0].tolist(), strict=True))
+        retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=small_ranker, k_final=8)
+        hits = retriever.retrieve(QUERY)
+        shown = {hit.page_content: hit.metadata["relevance_score"] for hit in hits}
+        assert shown == pytest.approx(expected, abs=1e-4)
+        assert len(set(shown.values())) == 8
+        assert [hit.page_content for hit in hits] == sorted(TEXTS, key=lambda text: -expected[text])
+        by_name = RerankedRetriever(vectorstore=in_memory, reranker_model=str(small_ranker), k_final=8)
+        assert by_name.retrieve(QUERY) == hits
+
+    def test_a_damaged_folder_is_refused_at_construction(
+        self, in_memory: InMemoryVectorStore, small_ranker: Path
+    ) -> None:
+        (small_ranker / "config.json").unlink()
+        with pytest.raises(ModelInvalidError, match=r"config\.json"):
+            RerankedRetriever(vectorstore=in_memory, reranker_model=small_ranker)
 
 
 class TestBadInput:
