@@ -1,18 +1,290 @@
-"""Safetensors to ONNX, without torch: the graphs of BERT and (XLM-)RoBERTa rankers, built by hand."""
+"""Safetensors to ONNX without torch: the graphs of BERT and (XLM-)RoBERTa rankers, built by hand.
+
+A folder with only ``model.safetensors`` is converted once, in float32, into ``converted/`` of the user's
+model folder. Weights are copied tensor by tensor into a file beside the graph, so that memory stays small and
+models over 2 GB work. Needs the extra ``convert``.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import math
+import shutil
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from .errors import ModelInvalidError
-from .models import ModelFolder
+import numpy as np
+import numpy.typing as npt
+
+from .errors import MissingExtraError, ModelError, ModelInvalidError
+from .models import ModelFolder, user_models_dir
 
 __all__ = ["onnx_file"]
 
+Floats = npt.NDArray[np.float32]
+
+FORMAT = 1
+"""Part of the key of a converted model: raise it when the graphs built here change."""
+OPSET = 17
+DATA_FILE = "model.onnx.data"
+_ALIGNMENT = 64
+
+_ARCHITECTURES = {
+    "BertForSequenceClassification": "bert",
+    "RobertaForSequenceClassification": "roberta",
+    "XLMRobertaForSequenceClassification": "roberta",
+    "CamembertForSequenceClassification": "roberta",
+}
+
 
 def onnx_file(folder: ModelFolder) -> Path:
-    """Return the ONNX file of a model folder; one with only ``model.safetensors`` is converted once."""
-    found = folder.onnx()
-    if found is None:
-        raise ModelInvalidError(f"{folder.path} has no ONNX file")
-    return found
+    """Return the ONNX file of a model folder; one with only ``model.safetensors`` is converted, once.
+
+    Raises:
+        MissingExtraError: it must be converted, and the extra ``convert`` is not installed.
+        ModelInvalidError: of an architecture that cannot be converted, or a file is damaged.
+        ModelError: the converted model cannot be written.
+    """
+    found, weights = folder.onnx(), folder.safetensors()
+    if found is not None or weights is None:
+        return found or folder.weights()
+    target = user_models_dir() / "converted" / _key(folder, weights)
+    if not (target / "model.onnx").is_file():
+        _convert(folder, weights, target)
+    return target / "model.onnx"
+
+
+def _key(folder: ModelFolder, weights: Path) -> str:
+    status = weights.stat()
+    config = sorted(folder.json("config.json").items())
+    facts = (FORMAT, str(weights.resolve()), status.st_size, status.st_mtime_ns, config)
+    return hashlib.sha256(repr(facts).encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _convert(folder: ModelFolder, weights: Path, target: Path) -> None:
+    """Write graph and weights into a new folder and move it into place, whole or not at all."""
+    config = folder.json("config.json")
+    family = _family(folder, config)
+    try:
+        import onnx
+        from safetensors import SafetensorError, safe_open
+    except ImportError as exc:
+        raise MissingExtraError("onnx", "convert", f"reading {weights.name} of {folder.name}") from exc
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as place:
+            made = Path(place) / "made"
+            made.mkdir()
+            with safe_open(str(weights), "numpy") as tensors, (made / DATA_FILE).open("wb") as stream:
+                graph = _Graph(_reader(tensors, weights), stream)
+                _ranker(graph, family, config)
+            onnx.save_model(graph.model(), str(made / "model.onnx"))
+            _move(made, target)
+    except (SafetensorError, EOFError) as exc:
+        raise ModelInvalidError(f"{weights} is damaged ({exc}); fetch the model again") from exc
+    except (KeyError, TypeError, ValueError) as exc:
+        raise ModelInvalidError(
+            f"{weights} does not fit its config.json: {exc}; fetch the model again"
+        ) from exc
+    except OSError as exc:
+        raise ModelError(
+            f"cannot write the converted model to {target.parent}: {exc.strerror or exc}; free space, "
+            "or set SECONDPASS_MODELS to another folder"
+        ) from exc
+
+
+def _move(made: Path, target: Path) -> None:
+    try:
+        made.rename(target)
+    except OSError:
+        if not (target / "model.onnx").is_file():  # nobody else was faster: it is the leaving of something
+            shutil.rmtree(target, ignore_errors=True)
+            made.rename(target)
+
+
+def _family(folder: ModelFolder, config: dict[str, Any]) -> str:
+    named = config.get("architectures")
+    architecture = str(named[0]) if isinstance(named, list) and named else "of no named architecture"
+    if architecture not in _ARCHITECTURES:
+        raise ModelInvalidError(
+            f"{folder.path} is {architecture}, which cannot be converted; {', '.join(_ARCHITECTURES)} can. "
+            "Export it to onnx/model.onnx instead"
+        )
+    activation = config.get("hidden_act", "gelu")
+    position = config.get("position_embedding_type", "absolute")
+    if activation not in ("gelu", "relu") or position != "absolute":
+        raise ModelInvalidError(
+            f"{folder.path} has the activation {activation!r} and {position!r} positions; only gelu or relu "
+            "and absolute positions can be converted. Export it to onnx/model.onnx instead"
+        )
+    return _ARCHITECTURES[architecture]
+
+
+def _reader(tensors: Any, weights: Path) -> Callable[[str], Floats]:
+    names = set(tensors.keys())
+
+    def read(name: str) -> Floats:
+        older = name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        )
+        found = next((each for each in (name, older) if each in names), None)
+        if found is None:
+            raise ModelInvalidError(
+                f"{weights} has no tensor {name}; it is not the model its config.json says"
+            )
+        return np.ascontiguousarray(tensors.get_tensor(found), dtype=np.float32)
+
+    return read
+
+
+class _Graph:
+    """An ONNX graph in the making: nodes in memory, weights streamed to the data file."""
+
+    def __init__(self, read: Callable[[str], Floats], stream: BinaryIO) -> None:
+        import onnx
+
+        self.read = read
+        self._onnx = onnx
+        self._stream = stream
+        self._nodes: list[Any] = []
+        self._weights: list[Any] = []
+        self._inputs: list[str] = []
+
+    def input(self, name: str) -> str:
+        """Declare an int64 input of shape (batch, sequence)."""
+        self._inputs.append(name)
+        return name
+
+    def node(self, operator: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+        """Add a node; return the name of its output (the names, if there are several)."""
+        names = [f"{operator}_{len(self._nodes)}_{number}" for number in range(outputs)]
+        self._nodes.append(self._onnx.helper.make_node(operator, list(inputs), names, **attributes))
+        return names[0] if outputs == 1 else names
+
+    def weight(self, values: Floats) -> str:
+        """Write a tensor to the data file; return its name."""
+        values = np.ascontiguousarray(values, dtype="<f4")
+        self._stream.write(b"\0" * (-self._stream.tell() % _ALIGNMENT))
+        tensor = self._onnx.TensorProto(
+            name=f"weight_{len(self._weights)}", data_type=self._onnx.TensorProto.FLOAT, dims=values.shape
+        )
+        tensor.data_location = self._onnx.TensorProto.EXTERNAL
+        place = {"location": DATA_FILE, "offset": self._stream.tell(), "length": values.nbytes}
+        for key, value in place.items():
+            tensor.external_data.add(key=key, value=str(value))
+        self._stream.write(values.data)
+        self._weights.append(tensor)
+        return str(tensor.name)
+
+    def constant(self, values: Any, dtype: type = np.int64) -> str:
+        """Put a small tensor into the graph itself; return its name."""
+        name = f"constant_{len(self._weights)}"
+        self._weights.append(self._onnx.numpy_helper.from_array(np.array(values, dtype=dtype), name))
+        return name
+
+    def dense(self, values: str, *names: str, scale: float = 1.0) -> str:
+        """Add a linear layer; several are laid side by side, and the first of them is scaled."""
+        kernels = [self.read(f"{name}.weight").T for name in names]
+        biases = [self.read(f"{name}.bias") for name in names]
+        kernels[0], biases[0] = kernels[0] * scale, biases[0] * scale
+        product = self.node("MatMul", values, self.weight(np.concatenate(kernels, axis=1)))
+        return str(self.node("Add", product, self.weight(np.concatenate(biases))))
+
+    def norm(self, values: str, name: str, epsilon: float) -> str:
+        """Add a layer normalisation over the last axis."""
+        scale, bias = self.weight(self.read(f"{name}.weight")), self.weight(self.read(f"{name}.bias"))
+        return str(self.node("LayerNormalization", values, scale, bias, axis=-1, epsilon=epsilon))
+
+    def model(self) -> Any:
+        """Return the finished model; its output is the node added last, named ``logits``."""
+        helper, types = self._onnx.helper, self._onnx.TensorProto
+        self._nodes[-1].output[0] = "logits"
+        inputs = [
+            helper.make_tensor_value_info(name, types.INT64, ["batch", "sequence"]) for name in self._inputs
+        ]
+        output = helper.make_tensor_value_info("logits", types.FLOAT, ["batch", 1])
+        graph = helper.make_graph(self._nodes, "ranker", inputs, [output], self._weights)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
+
+
+def _ranker(graph: _Graph, family: str, config: dict[str, Any]) -> None:
+    heads, epsilon = int(config["num_attention_heads"]), float(config.get("layer_norm_eps", 1e-12))
+    ids, mask = graph.input("input_ids"), graph.input("attention_mask")
+    embed = _bert_embeddings if family == "bert" else _roberta_embeddings
+    states = graph.norm(embed(graph, ids, config), f"{family}.embeddings.LayerNorm", epsilon)
+    bias = _mask_bias(graph, mask)
+    for number in range(int(config["num_hidden_layers"])):
+        layer = f"{family}.encoder.layer.{number}"
+        mixed = graph.node("Add", states, _attention(graph, states, bias, layer, heads))
+        states = graph.norm(mixed, f"{layer}.attention.output.LayerNorm", epsilon)
+        inner = _activation(graph, graph.dense(states, f"{layer}.intermediate.dense"), config)
+        outer = graph.dense(inner, f"{layer}.output.dense")
+        states = graph.norm(graph.node("Add", states, outer), f"{layer}.output.LayerNorm", epsilon)
+    first = graph.node("Gather", states, graph.constant(0), axis=1)
+    pooled, head = ("bert.pooler.dense", "classifier")
+    if family == "roberta":
+        pooled, head = ("classifier.dense", "classifier.out_proj")
+    labels = len(graph.read(f"{head}.bias"))
+    if labels != 1:
+        raise ModelInvalidError(
+            f"the model has {labels} labels; a re-ranker gives one logit (num_labels = 1)"
+        )
+    graph.dense(graph.node("Tanh", graph.dense(first, pooled)), head)
+
+
+def _bert_embeddings(graph: _Graph, ids: str, _config: dict[str, Any]) -> str:
+    names = ("word", "token_type", "position")
+    tables = [graph.read(f"bert.embeddings.{name}_embeddings.weight") for name in names]
+    words = graph.node("Gather", graph.weight(tables[0]), ids)
+    types = graph.node("Gather", graph.weight(tables[1]), graph.input("token_type_ids"))
+    length = graph.node("Shape", ids, start=1, end=2)
+    positions = graph.node("Slice", graph.weight(tables[2]), graph.constant([0]), length, graph.constant([0]))
+    return str(graph.node("Add", graph.node("Add", words, types), positions))
+
+
+def _roberta_embeddings(graph: _Graph, ids: str, config: dict[str, Any]) -> str:
+    """Positions count the tokens that are not padding, from the padding's id plus one; types are all 0."""
+    names = ("word", "position", "token_type")
+    tables = [graph.read(f"roberta.embeddings.{name}_embeddings.weight") for name in names]
+    padding = graph.constant(int(config["pad_token_id"]))
+    real = graph.node("Cast", graph.node("Not", graph.node("Equal", ids, padding)), to=7)
+    count = graph.node("Mul", graph.node("CumSum", real, graph.constant(1)), real)
+    places = graph.node("Add", count, padding)
+    positions = graph.node("Gather", graph.weight(tables[1] + tables[2][0]), places)
+    return str(graph.node("Add", graph.node("Gather", graph.weight(tables[0]), ids), positions))
+
+
+def _mask_bias(graph: _Graph, mask: str) -> str:
+    """Return what is added to the scores of attention: 0 for tokens, the least float32 for padding."""
+    hidden = graph.node("Sub", graph.constant(1.0, np.float32), graph.node("Cast", mask, to=1))
+    least = graph.node("Mul", hidden, graph.constant(np.finfo(np.float32).min, np.float32))
+    return str(graph.node("Unsqueeze", least, graph.constant([1, 2])))
+
+
+def _attention(graph: _Graph, states: str, bias: str, layer: str, heads: int) -> str:
+    own = f"{layer}.attention.self"
+    width = len(graph.read(f"{own}.query.bias"))
+    size = width // heads
+    joint = graph.dense(states, f"{own}.query", f"{own}.key", f"{own}.value", scale=1 / math.sqrt(size))
+    split = graph.node("Split", joint, graph.constant([width] * 3), outputs=3, axis=-1)
+    shape = graph.constant([0, 0, heads, size])
+    query, key, value = (
+        graph.node("Transpose", graph.node("Reshape", part, shape), perm=order)
+        for part, order in zip(split, ([0, 2, 1, 3], [0, 2, 3, 1], [0, 2, 1, 3]), strict=True)
+    )
+    scores = graph.node("Add", graph.node("MatMul", query, key), bias)
+    read = graph.node("MatMul", graph.node("Softmax", scores, axis=-1), value)
+    flat = graph.node(
+        "Reshape", graph.node("Transpose", read, perm=[0, 2, 1, 3]), graph.constant([0, 0, width])
+    )
+    return graph.dense(flat, f"{layer}.attention.output.dense")
+
+
+def _activation(graph: _Graph, values: str, config: dict[str, Any]) -> str:
+    if config.get("hidden_act", "gelu") == "relu":
+        return str(graph.node("Relu", values))
+    scaled = graph.node("Div", values, graph.constant(math.sqrt(2), np.float32))
+    gate = graph.node("Add", graph.node("Erf", scaled), graph.constant(1.0, np.float32))
+    return str(graph.node("Mul", graph.node("Mul", values, gate), graph.constant(0.5, np.float32)))

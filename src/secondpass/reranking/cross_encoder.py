@@ -31,9 +31,9 @@ _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"}
 class CrossEncoder:
     """A sequence-classification ranker with one logit, on ONNX Runtime.
 
-    Any ONNX graph with the inputs ``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` works, with
-    its model's ``tokenizer.json``, which decides how a pair is framed. A score is the raw logit and does not
-    depend on the other candidates. Safe to use from several threads.
+    Any ONNX graph with the inputs ``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` works. Its
+    tokenizer decides how a pair is framed. A score is the raw logit and does not depend on the other
+    candidates. Safe to use from several threads.
 
     Args:
         name_or_folder: see ``secondpass.models.resolve``.
