@@ -1,0 +1,160 @@
+"""Write the package's weights folder: ONNX in int8, tokenizer, config.
+
+    python -m training.export --base FOLDER --config training/configs/first.toml [--branch training/work/first/best.pt]
+
+Without ``--branch`` the untrained step 0 is exported: cosine + max-sim.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tomllib
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
+
+from training.model import DEPTH, Encoder, JointBranch, additive, load_encoder, match_features, mean_pool, new_branch
+from training.prepare import WORK
+
+NAME = "minilm-l6"
+DESTINATION = Path("src/secondpass/weights") / NAME
+INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
+
+
+class Graph(nn.Module):
+    """The whole re-ranker behind the three inputs of any BERT cross-encoder.
+
+    All rows of a batch must hold the same query: segment 0 of row 0 is read, once, and serves every row.
+    """
+
+    def __init__(self, encoder: Encoder, branch: JointBranch, rarity: Tensor, bias: float = 0.0) -> None:
+        super().__init__()
+        self.encoder, self.branch = encoder, branch
+        self.register_buffer("rarity", rarity)
+        self.register_buffer("bias", torch.tensor(bias))
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Return the logits, (n, 1)."""
+        length = (attention_mask[0] * (1 - token_type_ids[0])).sum()
+        query_ids, passage_ids = input_ids[:1, :length], input_ids[:, length:]
+        query_mask = torch.ones_like(query_ids).float()
+        passage_mask = attention_mask[:, length:].float()
+        query = self.encoder(query_ids, additive(query_mask))
+        passage = self.encoder(passage_ids, additive(passage_mask))
+        unit = [nn.functional.normalize(states[-1], dim=-1) for states in (query, passage)]
+        pooled = [nn.functional.normalize(mean_pool(states[-1], mask), dim=-1)
+                  for states, mask in ((query, query_mask), (passage, passage_mask))]
+        features = match_features(unit[0], query_ids, unit[1], passage_ids, passage_mask, self.rarity)
+        first = DEPTH - self.branch.depth
+        rows = torch.ones_like(passage_mask[:, :1])
+        start = query[first] * rows[:, :, None]
+        logits = self.branch(start, query_mask * rows, passage[first:DEPTH], passage_mask, features,
+                             (pooled[0] * pooled[1]).sum(1))
+        return (logits + self.bias)[:, None]
+
+
+def export(graph: Graph, folder: Path) -> tuple[Path, Path]:
+    """Write ``model.fp32.onnx`` and ``model.onnx`` (int8) into the folder; return both paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    full, small = folder / "model.fp32.onnx", folder / "model.onnx"
+    example = (torch.tensor([[101, 2054, 102, 101, 2023, 2003, 102], [101, 2054, 102, 101, 2023, 102, 0]]),
+               torch.tensor([[1] * 7, [1] * 6 + [0]]), torch.tensor([[0] * 3 + [1] * 4, [0] * 3 + [1] * 3 + [0]]))
+    axes = {0: "n", 1: "tokens"}
+    torch.onnx.export(graph.eval(), example, full, input_names=INPUTS, output_names=["logits"], opset_version=17,
+                      dynamic_axes={**dict.fromkeys(INPUTS, axes), "logits": {0: "n"}}, dynamo=False)
+    simplify(full)
+    weights = {each.name for each in onnx.load(full).graph.initializer}
+    products = [node.name for node in onnx.load(full).graph.node
+                if node.op_type == "MatMul" and not weights & set(node.input)]
+    quantize_dynamic(full, small, op_types_to_quantize=["MatMul", "Gather"], per_channel=True,
+                     weight_type=QuantType.QInt8, nodes_to_exclude=products,
+                     extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
+    return full, small
+
+
+def simplify(path: Path) -> None:
+    """Fold constants and drop Identity nodes, which hide shared weights from the quantizer; keep standard operators."""
+    settings = onnxruntime.SessionOptions()
+    settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    settings.optimized_model_filepath = str(path.with_suffix(".simple"))
+    onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    path.with_suffix(".simple").replace(path)
+
+
+def pair_tokenizer(base: Path) -> dict[str, object]:
+    """The base's tokenizer, with both texts written as it was trained on them: each with its own [CLS] and [SEP]."""
+    tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["truncation"] = tokenizer["padding"] = None
+
+    def framed(text: str, segment: int) -> list[dict[str, object]]:
+        special = [{"SpecialToken": {"id": token, "type_id": segment}} for token in ("[CLS]", "[SEP]")]
+        return [special[0], {"Sequence": {"id": text, "type_id": segment}}, special[1]]
+
+    tokenizer["post_processor"] = {
+        "type": "TemplateProcessing", "single": framed("A", 0), "pair": framed("A", 0) + framed("B", 1),
+        "special_tokens": {token: {"id": token, "ids": [at], "tokens": [token]} for token, at in (("[CLS]", 101), ("[SEP]", 102))},
+    }
+    return tokenizer
+
+
+def model_config(version: str, joint_layers: int) -> dict[str, object]:
+    """What ``config.json`` of the folder says."""
+    return {
+        "architectures": ["BertForSequenceClassification"], "model_type": "bert", "num_labels": 1,
+        "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}, "vocab_size": 30522, "hidden_size": 384,
+        "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536,
+        "max_position_embeddings": 512, "pad_token_id": 0,
+        "secondpass": {"name": NAME, "version": version, "base_model": "sentence-transformers/all-MiniLM-L6-v2",
+                       "one_query_per_batch": True, "max_length": 512, "joint_layers": joint_layers},
+    }
+
+
+def main() -> None:
+    """Export, and copy what ships into the package."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--base", type=Path, required=True)
+    parser.add_argument("--branch", type=Path)
+    parser.add_argument("--calibration", type=Path, help="JSON with scale and bias, see training.calibrate")
+    parser.add_argument("--version", default="0")
+    parser.add_argument("--ship", action="store_true", help=f"also write {DESTINATION}")
+    options = parser.parse_args()
+    config = tomllib.loads(options.config.read_text())
+    depth = config["model"]["joint_layers"]
+    full, small = export(load_graph(options, depth, WORK / config["data"]["name"]), WORK / config["train"]["name"] / "onnx")
+    print(f"{full}: {full.stat().st_size / 1e6:.1f} MB, {small}: {small.stat().st_size / 1e6:.1f} MB")
+    if options.ship:
+        (DESTINATION / "onnx").mkdir(parents=True, exist_ok=True)
+        (DESTINATION / "onnx" / "model.onnx").write_bytes(small.read_bytes())
+        (DESTINATION / "config.json").write_text(json.dumps(model_config(options.version, depth), indent=2) + "\n")
+        tokenizer = json.dumps(pair_tokenizer(options.base), ensure_ascii=False, separators=(",", ":"))
+        (DESTINATION / "tokenizer.json").write_text(tokenizer + "\n", encoding="utf-8")
+
+
+def load_graph(options: argparse.Namespace, depth: int, data: Path) -> Graph:
+    """Put the trained parts together, the calibration folded into the weights."""
+    import numpy as np
+
+    encoder = load_encoder(options.base)
+    branch = new_branch(encoder, depth)
+    if options.branch:
+        branch.load_state_dict(torch.load(options.branch, weights_only=True))
+    rarity = torch.from_numpy(np.load(data / "rarity.npy"))
+    bias = 0.0
+    if options.calibration:
+        found = json.loads(options.calibration.read_text())
+        bias = found["bias"]
+        with torch.no_grad():
+            branch.log_scale += torch.tensor(found["scale"]).log()
+            branch.head_out.weight *= found["scale"]
+            branch.head_out.bias *= found["scale"]
+    return Graph(encoder, branch.eval().requires_grad_(False), rarity, bias).eval()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Train the joint branch. A run that was cut off goes on exactly where its last checkpoint left it.
+
+    python -m training.train --config training/configs/first.toml --base FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import tomllib
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from training.model import JointBranch, load_encoder, new_branch
+from training.prepare import WORK
+from training.states import States
+from training.validate import ValidationSet, pair_inputs, validate
+
+
+class Batches:
+    """Groups of one positive and some negatives; the batch of a step depends on the seed and the step alone."""
+
+    def __init__(self, folder: Path, settings: dict[str, Any], seed: int) -> None:
+        saved = np.load(folder / "groups.npz")
+        self.query, self.positive, self.negatives = saved["query"], saved["positive"], saved["negatives"]
+        self.queries, self.passages = States(folder / "queries"), States(folder / "passages")
+        self.groups, self.hard, self.seed = settings["groups"], settings["hard_negatives"], seed
+        self.hardest = settings["hardest_share"]
+        self.rarity = torch.from_numpy(np.load(folder / "rarity.npy"))
+
+    def inputs(self, step: int) -> tuple[Any, ...]:
+        """What `JointBranch.forward` takes, for groups * (1 + hard + 1 random) pairs, the positive first in each group."""
+        start = step * self.groups
+        epoch, offset = divmod(start, len(self.query) - self.groups)
+        chosen = np.random.default_rng([self.seed, epoch]).permutation(len(self.query))[offset : offset + self.groups]
+        generator = np.random.default_rng([self.seed, 1, step])
+        query, passage = [], []
+        for group in chosen:
+            negatives = self.sample(self.negatives[group], generator)
+            passage += [int(self.positive[group]), *negatives, int(generator.integers(len(self.passages)))]
+            query += [int(self.query[group])] * (len(negatives) + 2)
+        return pair_inputs(self.queries, self.passages, query, passage, self.rarity)
+
+    def sample(self, ordered: np.ndarray, generator: np.random.Generator) -> list[int]:
+        """Some negatives, the closest ones likelier: their probability falls off geometrically with the rank."""
+        ordered = ordered[ordered >= 0]
+        weights = self.hardest ** np.arange(len(ordered))
+        return generator.choice(ordered, self.hard, replace=False, p=weights / weights.sum()).tolist()
+
+
+class Run:
+    """One training run: the branch, its moving average, the optimizer, and the best checkpoint so far."""
+
+    def __init__(self, config: dict[str, Any], base: Path) -> None:
+        self.settings, self.seed = config["train"], config["seed"]
+        self.folder = WORK / config["train"]["name"]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        data = WORK / config["data"]["name"]
+        self.batches = Batches(data, self.settings, self.seed)
+        self.sets = [ValidationSet(data, name, self.settings["validation_queries"]) for name in config["validation"]["sets"]]
+        torch.manual_seed(self.seed)
+        self.branch = new_branch(load_encoder(base), config["model"]["joint_layers"])
+        self.average = deepcopy(self.branch).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.parameter_groups(), betas=(0.9, 0.98))
+        self.step, self.best, self.history = 0, 0.0, []
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Copied layers learn slowly, new parts faster, the three weights of the residual fastest."""
+        slow, fast, residual = [], [], []
+        for name, parameter in self.branch.named_parameters():
+            kind = slow if name.startswith("layers") else residual if parameter.ndim == 0 else fast
+            kind.append(parameter)
+        names = ("rate_layers", "rate_new", "rate_residual")
+        return [{"params": each, "base": self.settings[name], "weight_decay": decay}
+                for each, name, decay in zip((slow, fast, residual), names, (0.01, 0.01, 0.0), strict=True)]
+
+    def rate(self) -> float:
+        """Linear warm-up, then linear decay to zero, as a factor."""
+        warm = self.settings["warmup"]
+        return min(1.0, (self.step + 1) / warm) * max(0.0, 1 - self.step / self.settings["steps"])
+
+    def advance(self) -> tuple[float, float]:
+        """One step; return the loss and the share of groups whose positive came first."""
+        torch.manual_seed(self.seed * 1_000_003 + self.step)  # dropout too depends on the step alone
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * self.rate()
+        inputs = self.batches.inputs(self.step)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = self.branch(*inputs, dropout=self.settings["dropout"])
+        logits = logits.float().view(self.batches.groups, -1)
+        loss = self.loss(logits, inputs)
+        self.optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.branch.parameters(), 1.0)
+        self.optimizer.step()
+        decay = min(self.settings["average"], (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for ours, theirs in zip(self.average.parameters(), self.branch.parameters(), strict=True):
+                ours.lerp_(theirs, 1 - decay)
+        self.step += 1
+        return loss.item(), (logits.argmax(1) == 0).float().mean().item()
+
+    def loss(self, logits: Tensor, inputs: tuple[Any, ...]) -> Tensor:
+        """Listwise softmax cross-entropy; plus, where configured, the same for the branch without its residual."""
+        target = torch.zeros(len(logits), dtype=torch.long)
+        loss = cross_entropy(logits, target)
+        if self.settings["alone"]:
+            residual = self.branch.residual(inputs[4], inputs[1], inputs[5]).float().view_as(logits)
+            loss = loss + self.settings["alone"] * cross_entropy(logits - residual, target)
+        return loss
+
+    def check(self) -> None:
+        """Validate the averaged weights and keep them when they are the best so far."""
+        found = validate(self.sets, self.average, self.batches.rarity)
+        self.history.append({"step": self.step, **{name: round(value, 4) for name, value in found.items()}})
+        if found["mean"] > self.best:
+            self.best = found["mean"]
+            save(self.average.state_dict(), self.folder / "best.pt")
+        print("validation", json.dumps(self.history[-1]), flush=True)
+        (self.folder / "history.json").write_text(json.dumps(self.history, indent=1))
+
+    def checkpoint(self) -> None:
+        """Write everything that a later process needs to go on."""
+        kept = {"branch": self.branch.state_dict(), "average": self.average.state_dict(), "step": self.step,
+                "optimizer": self.optimizer.state_dict(), "best": self.best, "history": self.history}
+        save(kept, self.folder / "checkpoint.pt")
+
+    def resume(self) -> None:
+        """Continue from the checkpoint, if there is one."""
+        path = self.folder / "checkpoint.pt"
+        if path.exists():
+            kept = torch.load(path, weights_only=True)
+            self.branch.load_state_dict(kept["branch"])
+            self.average.load_state_dict(kept["average"])
+            self.optimizer.load_state_dict(kept["optimizer"])
+            self.step, self.best, self.history = kept["step"], kept["best"], kept["history"]
+
+
+def save(what: object, path: Path) -> None:
+    """Write and rename, so that a kill never leaves half a file."""
+    torch.save(what, path.with_suffix(".partial"))
+    os.replace(path.with_suffix(".partial"), path)
+
+
+def main() -> None:
+    """Train to the configured number of steps."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    run = Run(tomllib.loads(options.config.read_text()), options.base)
+    run.resume()
+    if not run.history:
+        run.check()
+    saved, losses = time.time(), []
+    while run.step < run.settings["steps"]:
+        losses.append(run.advance())
+        if run.step % 50 == 0:
+            loss, first = np.mean(losses, axis=0)
+            weights = [round(each.item(), 3) for each in (run.branch.cosine_weight, run.branch.maxsim_weight, run.branch.log_scale)]
+            print(f"step {run.step} loss {loss:.4f} first {first:.3f} residual {weights} {time.strftime('%H:%M:%S')}", flush=True)
+            losses = []
+        if run.step % run.settings["validate_every"] == 0 or run.step == run.settings["steps"]:
+            run.check()
+        if time.time() - saved > 240 or run.step == run.settings["steps"]:
+            run.checkpoint()
+            saved = time.time()
+
+
+if __name__ == "__main__":
+    main()
