@@ -16,7 +16,7 @@ from ..types import Document, MetadataValue
 from .decoding import clean, decode, read_bytes
 from .discovery import discover
 from .office import OFFICE_CONVERTERS, read_office
-from .options import LoadOptions, Paths, Skipped, printable
+from .options import LoadOptions, Paths, Skipped, absolute, printable
 from .page import looks_like_html, visible_text
 from .pdf import looks_like_pdf, read_pdf
 from .rows import ROW_READERS
@@ -62,7 +62,7 @@ def read(path: str | os.PathLike[str], options: LoadOptions | None = None) -> li
             unknown encoding, or broken for its kind.
     """
     options = options or LoadOptions()
-    path = Path(os.path.abspath(path))
+    path = absolute(path)
     name = printable(path)
     if name != path.as_posix():
         raise LoadError(name, "its name is not valid UTF-8; rename it")

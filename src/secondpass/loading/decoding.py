@@ -24,9 +24,22 @@ _BOMS = (
 _DECLARED = re.compile(rb"(?:coding|charset)\s*[:=]\s*[\"']?([-\w.]+)", re.IGNORECASE)
 """PEP 263 in sources, ``charset`` in HTML, ``encoding`` in XML."""
 
-_LEGACY = (
-    "cp1252 cp1250 iso8859_2 cp1251 koi8_r cp1253 cp1254 cp1255 cp1256 cp932 euc_jp gb18030 big5 cp949"
-).split()
+_LEGACY = [
+    "cp1252",
+    "cp1250",
+    "iso8859_2",
+    "cp1251",
+    "koi8_r",
+    "cp1253",
+    "cp1254",
+    "cp1255",
+    "cp1256",
+    "cp932",
+    "euc_jp",
+    "gb18030",
+    "big5",
+    "cp949",
+]
 """Encodings that files are really found in; where the detector is undecided, the first one wins."""
 
 _UNDECIDED_CHAOS, _UNDECIDED_COHERENCE = 0.02, 0.06
@@ -112,8 +125,8 @@ def _refuse_irregular(path: Path, status: os.stat_result, limit: int) -> None:
 
 def _too_large(size: int, limit: int) -> str:
     return (
-        f"too large: {size:,} bytes ({size / 2**20:.1f} MiB), the limit is {limit:,} ({limit / 2**20:.1f} MiB); "
-        "raise it with --max-file-size"
+        f"too large: {size:,} bytes ({size / 2**20:.1f} MiB), the limit is {limit:,} "
+        f"({limit / 2**20:.1f} MiB); raise it with --max-file-size"
     )
 
 

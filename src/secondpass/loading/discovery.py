@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .gitignore import Rules, is_repository, rules_for
-from .options import LoadOptions, Paths, named_paths
+from .options import LoadOptions, Paths, absolute, named_paths
 
 __all__ = ["discover"]
 
@@ -60,7 +60,7 @@ class _Walk:
 
     def files(self, names: list[str]) -> Iterator[Path]:
         for name in names:
-            path = _absolute(name)
+            path = str(absolute(name))
             if _is_folder(path):
                 yield from self._folder(path)
             elif self._first_time(_real(path)):
@@ -96,9 +96,10 @@ class _Walk:
             if self._unwanted(found.name):
                 continue
             entry = _entry(found, folder, rules)
-            here = os.path.join(folder.real, found.name)
             # To git a symbolic link is a file, whatever it leads to.
-            if rules is not None and rules.ignores(here, entry.is_folder and not entry.linked):
+            if rules is not None and rules.ignores(
+                f"{folder.real}{os.sep}{found.name}", entry.is_folder and not entry.linked
+            ):
                 continue
             if entry.is_folder or self._first_time(entry.real):
                 yield entry
@@ -123,16 +124,11 @@ class _Walk:
 
 
 def _entry(found: os.DirEntry[str], folder: _Entry, rules: Rules | None) -> _Entry:
-    path = os.path.join(folder.path, found.name)
+    path = str(Path(folder.path, found.name))
     if found.is_symlink():
         return _Entry(path, _real(path), _is_folder(path), rules, linked=True)
-    real = os.path.join(folder.real, found.name)
+    real = str(Path(folder.real, found.name))
     return _Entry(path, real, found.is_dir(follow_symlinks=False), rules, linked=False)
-
-
-def _absolute(name: str) -> str:
-    # ".." after a symbolic link leads to the parent of its target, which only realpath knows.
-    return _real(name) if ".." in Path(name).parts else os.path.abspath(name)
 
 
 def _real(path: str) -> str:
@@ -144,6 +140,6 @@ def _real(path: str) -> str:
 
 def _is_folder(path: str) -> bool:
     try:
-        return os.path.isdir(path)
-    except ValueError:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
         return False

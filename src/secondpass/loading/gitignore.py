@@ -56,7 +56,7 @@ class Rules:
 
     def ignores(self, path: str, is_folder: bool) -> bool:
         """Say whether git ignores this real path, given that it does not ignore the folder it is in."""
-        name = os.fsencode(os.path.basename(path))
+        name = os.fsencode(path.rpartition(os.sep)[2])
         for file in reversed(self.files):
             inner = os.fsencode(path[len(file.folder) :].replace(os.sep, "/").lstrip("/"))
             for rule in reversed(file.rules):
@@ -67,14 +67,17 @@ class Rules:
         return False
 
     def inside(self, folder: str) -> Rules:
-        """Return the rules in force in a real folder just below: these and its own; a repository starts anew."""
-        before = _excludes(folder) if is_repository(folder) else self.files
-        return Rules((*before, *_rule_file(folder, os.path.join(folder, ".gitignore"))))
+        """Return the rules in force in a real folder just below: these and its own.
+
+        The top of another repository starts anew.
+        """
+        before = _excludes(Path(folder)) if is_repository(folder) else self.files
+        return Rules((*before, *_rule_file(folder, Path(folder, ".gitignore"))))
 
 
 def is_repository(folder: str) -> bool:
     """Say whether a folder is the top of a git work tree."""
-    return os.path.lexists(os.path.join(folder, ".git"))
+    return os.path.lexists(Path(folder, ".git"))
 
 
 def rules_for(folder: str) -> Rules | None:
@@ -82,40 +85,37 @@ def rules_for(folder: str) -> Rules | None:
 
     A folder that is itself ignored was asked for all the same, so rules from above it do not count.
     """
-    top = next(
-        (str(above) for above in (Path(folder), *Path(folder).parents) if is_repository(str(above))), None
-    )
+    tops = (str(above) for above in (Path(folder), *Path(folder).parents) if is_repository(str(above)))
+    top = next(tops, None)
     if top is None:
         return None
     rules = Rules().inside(top)
-    current = top
+    current = Path(top)
     for name in Path(folder).relative_to(top).parts:
-        current = os.path.join(current, name)
-        rules = (Rules() if rules.ignores(current, is_folder=True) else rules).inside(current)
+        current = current / name
+        kept = Rules() if rules.ignores(str(current), is_folder=True) else rules
+        rules = kept.inside(str(current))
     return rules
 
 
-def _excludes(top: str) -> tuple[_RuleFile, ...]:
-    """Return the rules of ``info/exclude``, also where ``.git`` is a file that points elsewhere (a work tree)."""
-    git = os.path.join(top, ".git")
-    if os.path.isfile(git):
-        git = os.path.join(
-            top, _content(git).removeprefix(b"gitdir:").strip().decode("utf-8", "surrogateescape")
-        )
-        common = _content(os.path.join(git, "commondir")).strip().decode("utf-8", "surrogateescape")
-        git = os.path.join(git, common) if common else git
-    return _rule_file(top, os.path.join(git, "info", "exclude"))
+def _excludes(top: Path) -> tuple[_RuleFile, ...]:
+    """Return the rules of ``info/exclude``; where ``.git`` is a file, those it leads to."""
+    git = top / ".git"
+    if git.is_file():
+        git = top / os.fsdecode(_content(git).removeprefix(b"gitdir:").strip())
+        git = git / os.fsdecode(_content(git / "commondir").strip())
+    return _rule_file(str(top), git / "info" / "exclude")
 
 
-def _rule_file(folder: str, path: str) -> tuple[_RuleFile, ...]:
+def _rule_file(folder: str, path: Path) -> tuple[_RuleFile, ...]:
     lines = _content(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")
     rules = tuple(rule for line in lines if (rule := _rule(line)) is not None)
     return (_RuleFile(folder, rules),) if rules else ()
 
 
-def _content(path: str) -> bytes:
+def _content(path: Path) -> bytes:
     try:
-        return read_bytes(Path(path), _LARGEST_RULE_FILE)
+        return read_bytes(path, _LARGEST_RULE_FILE)
     except LoadError:
         return b""
 

@@ -48,7 +48,7 @@ def read_office(path: Path, data: bytes, max_bytes: int) -> str:
             done = converter.convert(io.BytesIO(data), markitdown.StreamInfo(extension=extension))
     except missing as exc:
         raise LoadError(printable(path), _missing(extension)) from exc
-    except Exception as exc:  # noqa: BLE001  a damaged file can raise anything in a parser
+    except Exception as exc:  # a damaged file can raise anything in a parser
         raise LoadError(printable(path), f"damaged {extension} file: {type(exc).__name__}: {exc}") from exc
     return clean(done.markdown)
 
@@ -69,5 +69,6 @@ def _check_archive(path: Path, data: bytes, max_bytes: int) -> None:
     if unpacked > _MOST_INFLATION * max_bytes:
         raise LoadError(
             printable(path),
-            f"unpacks to {unpacked:,} bytes, more than {_MOST_INFLATION} times the limit; raise it with --max-file-size",
+            f"unpacks to {unpacked:,} bytes, more than {_MOST_INFLATION} times the limit; "
+            "raise it with --max-file-size",
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["LoadOptions", "Paths", "Skipped", "named_paths", "printable"]
+__all__ = ["LoadOptions", "Paths", "Skipped", "absolute", "named_paths", "printable"]
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """One path, or several."""
@@ -76,6 +76,12 @@ def named_paths(paths: Paths) -> list[str]:
             raise InputError("a path is empty; name a file or a folder")
         names.append(name)
     return names
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Return the absolute path, symbolic links kept as they are where ``..`` does not depend on them."""
+    # ".." after a symbolic link leads to the parent of its target, which only realpath knows.
+    return Path(os.path.realpath(path)) if ".." in Path(path).parts else Path(path).absolute()
 
 
 def printable(path: str | Path) -> str:

@@ -18,17 +18,16 @@ __all__ = ["looks_like_html", "visible_text"]
 
 _UNSEEN = ("script", "style", "template", "noscript", "svg", "canvas", "head", "nav")
 _BREAKS = {1: " | ", 2: "\n", 3: "\n\n"}
-_STRENGTH = {
-    **dict.fromkeys(("td", "th"), 1),
-    **dict.fromkeys(
-        "body br caption dd div dl dt figcaption form html li main ol option summary tr ul".split(), 2
-    ),
-    **dict.fromkeys(
-        "address article aside blockquote details fieldset figure footer h1 h2 h3 h4 h5 h6 header hr p pre section"
-        " table".split(),
-        3,
-    ),
-}
+_CELLS = ("td", "th")
+_LINES = (
+    *("body", "br", "caption", "dd", "div", "dl", "dt", "figcaption", "form", "html"),
+    *("li", "main", "ol", "option", "summary", "tr", "ul"),
+)
+_PARAGRAPHS = (
+    *("address", "article", "aside", "blockquote", "details", "fieldset", "figure", "footer", "header"),
+    *("h1", "h2", "h3", "h4", "h5", "h6", "hr", "p", "pre", "section", "table"),
+)
+_STRENGTH = {**dict.fromkeys(_CELLS, 1), **dict.fromkeys(_LINES, 2), **dict.fromkeys(_PARAGRAPHS, 3)}
 """How strong a break each block makes: between cells, between lines, between paragraphs."""
 
 _BLANKS = re.compile(r"[ \t\r\n\f]+")

@@ -40,7 +40,7 @@ def read_pdf(path: Path, data: bytes) -> tuple[str, tuple[int, ...], str]:
         raise LoadError(
             printable(path), "encrypted PDF: reading it needs one more package: pip install cryptography"
         ) from exc
-    except Exception as exc:  # noqa: BLE001  a damaged file can raise anything in a parser
+    except Exception as exc:  # a damaged file can raise anything in a parser
         raise LoadError(printable(path), f"damaged PDF: {type(exc).__name__}: {exc}") from exc
     if not any(page.strip() for page in pages):
         raise LoadError(

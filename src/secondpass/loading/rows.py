@@ -36,7 +36,9 @@ class Row:
 
 
 def read_csv(path: Path, text: str, options: LoadOptions) -> list[Row]:
-    """Read rows under a header line. ``.tsv`` is separated by tabs, ``.csv`` by what its header line holds most of.
+    """Read rows under a header line.
+
+    ``.tsv`` is separated by tabs, ``.csv`` by whatever of ``, ; tab |`` its header line holds most of.
 
     Raises:
         LoadError: a quote is never closed, or the text field is no column.
