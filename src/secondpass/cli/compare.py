@@ -1,0 +1,102 @@
+"""``secondpass compare``: what the second pass changes, query by query and over all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options, queries, settings
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison, Summary
+    from .settings import Settings
+
+__all__ = ["EXAMPLE", "NAME", "command"]
+
+NAME = "compare"
+EXAMPLE = (
+    'secondpass compare "Are there any risks or downsides discussed?" --reranker late-interaction '
+    "--reranker minilm-l6"
+)
+
+
+def command(
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[QUERY]...", help="Questions; - reads one from stdin.", show_default=False),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option("--queries", metavar="FILE", help="A file with one query a line; - reads stdin."),
+    ] = None,
+    index: options.IndexFolder = None,
+    reranker: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reranker",
+            metavar="NAME",
+            help="Stage 2: auto, a name or a folder; repeat it to compare several.",
+            show_default="auto",
+        ),
+    ] = None,
+    k: options.K = None,
+    candidates: options.Candidates = None,
+    stage1: options.Stage1 = None,
+    where: options.Where = None,
+    summary_only: Annotated[bool, typer.Option("--summary", help="Only the figures over all queries.")] = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = None,
+) -> int:
+    """Show stage 1's list beside the re-ranked ones, and how each hit moved."""
+    flags = {"index": index, "k": k, "candidates": candidates, "stage1": stage1, "quiet": quiet}
+    chosen = settings.load(flags)
+    asked = queries.from_arguments(texts or [], file)
+    names = list(dict.fromkeys(reranker or [chosen.reranker]))
+    comparisons = _compare(chosen, names, asked, queries.where(where))
+    from ..comparison import summarize
+
+    _show(comparisons, summarize(comparisons), chosen, as_json, summary_only)
+    return 0
+
+
+def _compare(
+    chosen: Settings, names: list[str], asked: list[str], where: dict[str, str] | None
+) -> list[Comparison]:
+    from ..engine import Engine
+    from .opening import opened
+    from .progress import counting
+
+    with opened(chosen, names) as (source, rerankers):
+        engine = Engine(source, None, chosen.candidates, chosen.stage1)
+        with counting("comparing", len(asked), chosen.quiet or len(asked) == 1) as advance:
+            comparisons = []
+            for query in asked:
+                comparisons.append(engine.compare(query, rerankers, chosen.k, where=where))
+                advance()
+    return comparisons
+
+
+def _show(
+    comparisons: list[Comparison], summary: Summary, chosen: Settings, as_json: bool, summary_only: bool
+) -> None:
+    if as_json:
+        from . import jsonout
+
+        jsonout.emit(
+            {
+                "k": chosen.k,
+                "candidates": chosen.candidates,
+                "stage1": chosen.stage1,
+                "comparisons": [] if summary_only else [jsonout.comparison(each) for each in comparisons],
+                "summary": jsonout.summary(summary),
+            }
+        )
+        return
+    from . import side_by_side, terminal
+
+    console = terminal.output()
+    for each in [] if summary_only else comparisons:
+        side_by_side.show_comparison(console, each, lines=4 if len(comparisons) == 1 else 2)
+    if summary_only or len(comparisons) > 1:
+        side_by_side.show_summary(console, summary)

@@ -1,0 +1,58 @@
+"""``secondpass search``: the best passages for one query."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from . import options, queries, settings
+from .settings import Settings
+
+__all__ = ["EXAMPLE", "NAME", "command", "taken"]
+
+NAME = "search"
+EXAMPLE = 'secondpass search "What are the key benefits mentioned?" --k 5'
+
+
+def command(
+    query: Annotated[str, typer.Argument(help="A question or a few words; - reads it from stdin.")],
+    index: options.IndexFolder = None,
+    reranker: options.RerankerName = None,
+    k: options.K = None,
+    candidates: options.Candidates = None,
+    stage1: options.Stage1 = None,
+    where: options.Where = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = None,
+) -> int:
+    """Find the passages that answer a query: search broadly, re-rank precisely."""
+    flags = {"index": index, "reranker": reranker, "k": k, "candidates": candidates, "stage1": stage1, "quiet": quiet}
+    chosen = settings.load(flags)
+    asked, conditions = queries.one(query), queries.where(where)
+    from ..engine import Engine
+    from .opening import opened
+
+    rerankers = [] if chosen.reranker == "none" else [chosen.reranker]
+    with opened(chosen, rerankers) as (source, loaded):
+        engine = Engine(source, loaded[0] if loaded else None, chosen.candidates, chosen.stage1)
+        result = engine.search(asked, chosen.k, where=conditions)
+    if as_json:
+        from . import jsonout
+
+        jsonout.emit(jsonout.search_result(result, chosen.candidates))
+        return 0
+    from . import render, terminal
+
+    render.show_search(terminal.output(), result, taken(chosen, result.reranker))
+    return 0
+
+
+def taken(chosen: Settings, reranker: str) -> list[str]:
+    """Return what a footer says was used: stage 1's way, the re-ranker and where it was found."""
+    if reranker == "none":
+        return [f"stage 1 {chosen.stage1}", "stage 2 off"]
+    from .opening import origin
+
+    auto = "auto, " if chosen.reranker == "auto" else ""
+    return [f"stage 1 {chosen.stage1}", f"stage 2 {reranker} ({auto}{origin(chosen.reranker)})"]

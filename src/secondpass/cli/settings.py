@@ -1,0 +1,215 @@
+"""Settings: flags, then ``SECONDPASS_*`` variables, then the nearest ``secondpass.toml``, then defaults."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import SettingsError
+
+__all__ = ["FILE_NAME", "KEYS", "Setting", "Settings", "find_file", "load"]
+
+FILE_NAME = "secondpass.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a command works with, wherever each value came from; see ``KEYS`` for their meaning."""
+
+    index: Path
+    reranker: str
+    candidates: int
+    k: int
+    stage1: str
+    store: str
+    size: int
+    overlap: int
+    text_field: str | None
+    max_file_size: int
+    gitignore: bool
+    quiet: bool
+    given: frozenset[str]
+    """Keys of the settings that did not come from the defaults."""
+
+
+class _WrongError(Exception):
+    """A value is not what the setting wants; the message says what would be."""
+
+
+Reader = Callable[[object, bool], object]
+"""Takes a value and whether it is text to be parsed (a flag, a variable) or typed already (TOML)."""
+
+
+def _whole(least: int) -> Reader:
+    def read(value: object, is_text: bool) -> object:
+        if is_text and isinstance(value, str):
+            try:
+                value = int(value)
+            except ValueError:
+                value = None
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise _WrongError(f"a whole number of at least {least}")
+        return value
+
+    return read
+
+
+def _choice(*options: str) -> Reader:
+    def read(value: object, is_text: bool) -> object:  # noqa: ARG001  one signature for all readers
+        if value not in options:
+            raise _WrongError(f"one of {', '.join(options)}")
+        return value
+
+    return read
+
+
+def _text(value: object, is_text: bool) -> object:  # noqa: ARG001
+    if not isinstance(value, str) or not value.strip():
+        raise _WrongError("text that is not empty")
+    return value
+
+
+def _switch(value: object, is_text: bool) -> object:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if is_text and isinstance(value, str):
+        value = words.get(value.strip().lower())
+    if not isinstance(value, bool):
+        raise _WrongError("true or false" if not is_text else "1 or 0")
+    return value
+
+
+_UNITS = {"": 1, "b": 1, "kb": 2**10, "mb": 2**20, "gb": 2**30}
+
+
+def _size(value: object, is_text: bool) -> object:  # noqa: ARG001
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    text = value.strip().lower() if isinstance(value, str) else ""
+    number = text.rstrip("bkmgi ")
+    unit = text[len(number) :].strip().replace("i", "")
+    try:
+        size = int(float(number) * _UNITS[unit])
+    except (KeyError, ValueError, OverflowError):
+        size = 0
+    if size < 1:
+        raise _WrongError("a size such as 500KB, 50MB or 1GB")
+    return size
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: its name (a flag without dashes, a key in the file), how it is read, what it means."""
+
+    key: str
+    default: Any
+    read: Reader
+    meaning: str
+
+    @property
+    def field(self) -> str:
+        """Its name in ``Settings``."""
+        return self.key.replace("-", "_")
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"SECONDPASS_{self.field.upper()}"
+
+
+KEYS = (
+    Setting("index", "./.secondpass", _text, "folder of the index"),
+    Setting("reranker", "auto", _text, "stage 2: auto, none, a name or a folder"),
+    Setting("candidates", 20, _whole(1), "passages that stage 1 hands to stage 2"),
+    Setting("k", 3, _whole(1), "hits that come back"),
+    Setting("stage1", "dense", _choice("dense", "lexical", "hybrid"), "how stage 1 searches"),
+    Setting("store", "sqlite", _choice("sqlite", "chroma"), "where a new index keeps its vectors"),
+    Setting("size", 500, _whole(1), "most characters of a passage, for a new index"),
+    Setting("overlap", 50, _whole(0), "characters that neighbouring passages share, for a new index"),
+    Setting("text-field", None, _text, "field of CSV/JSON/JSONL rows that holds the text"),
+    Setting("max-file-size", "50MB", _size, "larger files are skipped"),
+    Setting("gitignore", True, _switch, "leave out what .gitignore names"),
+    Setting("quiet", False, _switch, "no progress on stderr"),
+)
+
+
+def load(
+    flags: Mapping[str, object],
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """Return the settings of one command.
+
+    Args:
+        flags: values given on the command line, by field name; None means not given.
+        environment: that of the process by default.
+        folder: where to look for ``secondpass.toml`` from; the working directory by default.
+
+    Raises:
+        SettingsError: a value or a key is wrong; the message names where it stands.
+    """
+    environment = os.environ if environment is None else environment
+    file = find_file(Path.cwd() if folder is None else folder)
+    written = {} if file is None else _read_file(file)
+    values: dict[str, Any] = {}
+    given = set()
+    for setting in KEYS:
+        variable = environment.get(setting.variable, "").strip()
+        if flags.get(setting.field) is not None:
+            value = _checked(setting, flags[setting.field], True, f"--{setting.key}")
+        elif variable:
+            value = _checked(setting, variable, True, setting.variable)
+        elif setting.key in written:
+            value = _checked(setting, written[setting.key], False, f"{setting.key} in {file}")
+            value = _beside_the_file(setting.key, value, file)
+        else:
+            values[setting.field] = _default(setting)
+            continue
+        values[setting.field] = value
+        given.add(setting.field)
+    values["index"] = Path(values["index"]).expanduser()
+    return Settings(**values, given=frozenset(given))
+
+
+def find_file(folder: Path) -> Path | None:
+    """Return the nearest ``secondpass.toml``, in the folder or one above it."""
+    places = (place / FILE_NAME for place in (folder, *folder.parents))
+    return next((place for place in places if place.is_file()), None)
+
+
+def _default(setting: Setting) -> Any:
+    return setting.default if setting.default is None else setting.read(setting.default, True)
+
+
+def _checked(setting: Setting, value: object, is_text: bool, where: str) -> Any:
+    try:
+        return setting.read(value, is_text)
+    except _WrongError as exc:
+        raise SettingsError(f"{where} must be {exc}, got {value!r}") from exc
+
+
+def _beside_the_file(key: str, value: Any, file: Path | None) -> Any:
+    """A relative folder in the file is meant from the file, not from wherever the command runs."""
+    if file is None or key not in ("index", "reranker"):
+        return value
+    if key == "index" or value.startswith(("./", "../")):
+        return str(file.parent / Path(value).expanduser())
+    return value
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        written = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        raise SettingsError(f"cannot read {file}: {exc}; mend it or move it away") from exc
+    known = [setting.key for setting in KEYS]
+    for key in written:
+        if key not in known:
+            near = difflib.get_close_matches(key.replace("_", "-"), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            raise SettingsError(f"unknown key {key!r} in {file}; {hint}")
+    return written

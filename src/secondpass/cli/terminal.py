@@ -1,0 +1,78 @@
+"""Where human output goes: consoles, and what makes text fit to be shown on one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+
+from ..types import Passage
+
+__all__ = ["INDENT", "count", "emit", "milliseconds", "output", "place", "shown_path", "without_controls"]
+
+INDENT = 3
+PIPED_WIDTH = 100
+LEAST_WIDTH = 30
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class _Output(Console):
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+def output() -> Console:
+    """Return the console of stdout: as wide as the terminal, plain where it is none."""
+    piped = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit()
+    console = _Output(highlight=False, markup=False, emoji=False, width=PIPED_WIDTH if piped else None)
+    if console.width < LEAST_WIDTH:
+        console.width = LEAST_WIDTH
+    return console
+
+
+def emit(console: Console, *renderables: RenderableType) -> None:
+    """Print; without a terminal no line ends in padding."""
+    if console.is_terminal:
+        console.print(*renderables, sep="\n")
+        return
+    with console.capture() as captured:
+        console.print(*renderables, sep="\n")
+    lines = [line.rstrip() for line in captured.get().split("\n")]
+    console.file.write("\n".join(lines))
+
+
+def without_controls(text: str) -> str:
+    """Return the text with nothing left that would act on a terminal; newlines and tabs stay."""
+    return _CONTROLS.sub("\ufffd", text.replace("\r\n", "\n").replace("\r", "\n").replace("\f", "\n"))
+
+
+def shown_path(path: str, base: Path | None = None) -> str:
+    """Return a path as a person reads it best: from the working directory, else from home, else whole."""
+    here = Path.cwd() if base is None else base
+    for start, prefix in ((here, ""), (Path.home(), "~/")):
+        if path.startswith(f"{start}{os.sep}"):
+            return without_controls(prefix + path[len(str(start)) + 1 :])
+    return without_controls(path)
+
+
+def place(passage: Passage, base: Path | None = None) -> str:
+    """Return where a passage stands: ``notes.txt:12-18``, with the page where there is one."""
+    lines = str(passage.line_start)
+    if passage.line_end != passage.line_start:
+        lines += f"-{passage.line_end}"
+    page = "" if passage.page is None else f" (page {passage.page})"
+    return f"{shown_path(passage.source or passage.document_id, base)}:{lines}{page}"
+
+
+def count(number: int, word: str) -> str:
+    """Return ``1 passage``, ``2 passages``, ``1,204 passages``."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def milliseconds(value: float) -> str:
+    """Return a time with the digits that mean something: ``0.4 ms``, ``12 ms``."""
+    return f"{value:.1f} ms" if value < 10 else f"{value:,.0f} ms"
