@@ -1,4 +1,4 @@
-"""Tiny rankers with random weights, saved as transformers saves them, and transformers' own logits for them."""
+"""Tiny rankers with random weights, saved as transformers saves them, and transformers' own logits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import inspect
 import shutil
 import textwrap
 import warnings
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 CORPUS = [inspect.cleandoc(str(module.__doc__)) for module in (textwrap, shutil, inspect, warnings)] + [
@@ -76,23 +80,89 @@ def checkpoint(folder: Path, kind: str, labels: int = 1, positions: int = 64, **
     return folder
 
 
-def reference(folder: Path, query: str, passages: list[str], max_length: int = 10_000) -> np.ndarray:
-    """Return the logits that transformers gives, one pair at a time."""
+@cache
+def _torch_model(folder: Path) -> Any:
+    import transformers
+
+    return transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, attn_implementation="eager"
+    ).eval()
+
+
+def logits_of(folder: Path, ids: list[int], types: list[int]) -> np.ndarray:
+    """Return the logits ``(labels,)`` that transformers gives for one sequence."""
     with quiet():
         import torch
-        import transformers
 
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        logits = []
-        for passage in passages:
-            pair = tokenizer.encode(query, passage)
-            feeds = {"input_ids": pair.ids[:max_length], "attention_mask": pair.attention_mask[:max_length]}
-            if model.config.model_type == "bert":
-                feeds["token_type_ids"] = pair.type_ids[:max_length]
-            with torch.no_grad():
-                logits.append(model(**{k: torch.tensor([v]) for k, v in feeds.items()}).logits[0].numpy())
-    return np.concatenate(logits)
+        model = _torch_model(folder)
+        feeds = {
+            "input_ids": torch.tensor([ids]),
+            "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
+        }
+        if model.config.model_type == "bert":
+            feeds["token_type_ids"] = torch.tensor([types])
+        with torch.no_grad():
+            return model(**feeds).logits[0].numpy()
+
+
+def reference(folder: Path, query: str, passages: list[str]) -> np.ndarray:
+    """Return the logits that transformers gives, one pair at a time."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    pairs = [tokenizer.encode(query, passage) for passage in passages]
+    return np.concatenate([logits_of(folder, pair.ids, pair.type_ids) for pair in pairs])
+
+
+def export(folder: Path, target: Path) -> Path:
+    """Export a checkpoint to ``target/onnx/model.onnx`` with torch's exporter; copy the rest."""
+    (target / "onnx").mkdir(parents=True)
+    for file in ("config.json", "tokenizer.json"):
+        shutil.copy(folder / file, target / file)
+    with quiet():
+        import torch
+
+        model = _torch_model(folder)
+        names = ["input_ids", "attention_mask"]
+        names += ["token_type_ids"] if model.config.model_type == "bert" else []
+
+        class Logits(torch.nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.model = model
+
+            def forward(self, *feeds: Any) -> Any:
+                return self.model(**dict(zip(names, feeds, strict=True))).logits
+
+        ones = torch.ones(2, 8, dtype=torch.long)
+        feeds = {"input_ids": ones * 5, "attention_mask": ones, "token_type_ids": ones * 0}
+        torch.onnx.export(
+            Logits().eval(),
+            tuple(feeds[name] for name in names),
+            str(target / "onnx" / "model.onnx"),
+            input_names=names,
+            output_names=["logits"],
+            dynamic_axes={name: {0: "batch", 1: "sequence"} for name in names} | {"logits": {0: "batch"}},
+            opset_version=17,
+            dynamo=False,
+        )
+    return target
+
+
+def change(folder: Path, tensor: str, how: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Change one tensor of ``model.safetensors``."""
+    file = str(folder / "model.safetensors")
+    tensors = load_file(file)
+    tensors[tensor] = how(tensors[tensor]).astype(np.float32)
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def damage(file: Path, harm: str) -> None:
+    """Remove, empty, truncate or overwrite a file."""
+    content = file.read_bytes()
+    if harm == "missing":
+        file.unlink()
+        return
+    noise = np.random.default_rng(7).integers(0, 256, len(content), dtype=np.uint8).tobytes()
+    file.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "noise": noise}[harm])
 
 
 class quiet(warnings.catch_warnings):  # noqa: N801

@@ -117,6 +117,7 @@ class Graph:
 
     Attributes:
         path: its file.
+        inputs: names of the inputs it declares; nothing else is fed.
         outputs: name and declared shape of each output.
     """
 
@@ -128,11 +129,11 @@ class Graph:
         """
         self.path = path
         self._session = _open(path)
-        self._inputs = [each.name for each in self._session.get_inputs()]
-        unknown = sorted(set(self._inputs) - set(_FEEDS))
-        if unknown or "input_ids" not in self._inputs:
+        self.inputs = [each.name for each in self._session.get_inputs()]
+        unknown = sorted(set(self.inputs) - set(_FEEDS))
+        if unknown or "input_ids" not in self.inputs:
             raise ModelInvalidError(
-                f"{path} has the inputs {', '.join(self._inputs)}; secondpass can feed {', '.join(_FEEDS)}"
+                f"{path} has the inputs {', '.join(self.inputs)}; secondpass can feed {', '.join(_FEEDS)}"
             )
         self.outputs: dict[str, list[Any]] = {each.name: each.shape for each in self._session.get_outputs()}
 
@@ -145,7 +146,7 @@ class Graph:
         feeds = dict(zip(_FEEDS, (batch.ids, batch.mask, batch.types), strict=True))
         try:
             (values,) = self._session.run(
-                [output or next(iter(self.outputs))], {name: feeds[name] for name in self._inputs}
+                [output or next(iter(self.outputs))], {name: feeds[name] for name in self.inputs}
             )
         except Exception as exc:
             raise ModelInvalidError(

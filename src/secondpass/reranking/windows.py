@@ -38,8 +38,7 @@ def window_spans(tokens: int, room: int, max_windows: int = MAX_WINDOWS) -> list
     """
     if tokens <= room:
         return [(0, tokens)]
-    stride = room - room // 4
-    starts = [*range(0, tokens - room, stride), tokens - room][:max_windows]
+    starts = [*range(0, tokens - room, room - room // 4)[:max_windows], tokens - room][:max_windows]
     return [(start, start + room) for start in starts]
 
 
