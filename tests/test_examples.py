@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import tiny_models
 from secondpass import load_reranker
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -136,7 +137,7 @@ def test_langchain_two_stage_shows_both_lists(run: Runner) -> None:
     output = run("langchain_two_stage.py")
     assert output.count("Stage 2: ") == 2
     assert output.count("read 20 candidates") == 2
-    assert [int(n) <= 3 for n in re.findall(r"Re-ranking changed (\d) of 3\.", output)] == [True, True]
+    assert [int(n) <= 3 for n in re.findall(r"Re-ranking changed (\d) of 3", output)] == [True, True]
     benefits, risks = output.split("Query: ")[1:]
     assert benefits.startswith("What are the key benefits mentioned?\n")
     assert risks.startswith("Are there any risks or downsides?\n")
@@ -154,3 +155,28 @@ def test_langchain_two_stage_takes_a_file_and_queries(run: Runner, tmp_path: Pat
     output = run("langchain_two_stage.py", str(text), "Which boat is orange?")
     line = 1 + 2 * COLOURS.index("orange")
     assert re.match(rf" *-?\d+\.\d+  line {line}\n", output)
+
+
+def test_compare_rerankers_shows_each_beside_stage_1(run: Runner, tmp_path: Path) -> None:
+    folder = tiny_models.checkpoint(tmp_path / "tiny", "bert", positions=256)
+    names = ["late-interaction", str(folder)]
+    question, stage1, *passes = run("compare_rerankers.py", *names).split("\n\n")
+    assert question == "Are there any risks or downsides discussed?"
+    assert stage1.startswith("stage 1 alone\n")
+    firsts = [row[-80:] for row in stage1.splitlines()[1:]]
+    assert len(firsts) == 3
+    assert [block.split(": ")[0] for block in passes] == ["late-interaction", "tiny"]
+    for block in passes:
+        head, *rows = block.splitlines()
+        assert len(rows) == 3
+        scores = [float(row.split()[1]) for row in rows]
+        assert scores == sorted(scores, reverse=True)
+        new = [row for row in rows if row[-80:] not in firsts]
+        assert f": {len(new)} of 3 new, " in head
+        assert all("  new  " in row for row in new)
+        assert sum("  new  " in row for row in rows) == len(new)
+
+
+def test_compare_rerankers_compares_what_ships(run: Runner) -> None:
+    heads = [block.split(": ")[0] for block in run("compare_rerankers.py").split("\n\n")[2:]]
+    assert heads == ["late-interaction", "minilm-l6"]

@@ -15,9 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tokenizers
-import torch
-import transformers
 from langchain_chroma import Chroma
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
@@ -26,7 +23,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ValidationError
 
-import secondpass
+import tiny_models
 from secondpass.errors import InputError, ModelInvalidError, ModelNotFoundError, QueryError
 from secondpass.ext.langchain import (
     MiniLMEmbeddings,
@@ -112,20 +109,7 @@ def chroma(embeddings: MiniLMEmbeddings, documents: list[Document], tmp_path: Pa
 
 @pytest.fixture
 def small_ranker(tmp_path: Path) -> Path:
-    """A BERT ranker of two layers with random weights, as transformers saves it."""
-    folder = tmp_path / "small-ranker"
-    torch.manual_seed(7)
-    config = transformers.BertConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, num_labels=1
-    )
-    model = transformers.BertForSequenceClassification(config)
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    model.save_pretrained(folder)
-    vocabulary = Path(secondpass.__file__).parent / "weights" / "all-MiniLM-L6-v2" / "tokenizer.json"
-    backend = tokenizers.Tokenizer.from_file(str(vocabulary))
-    transformers.BertTokenizerFast(tokenizer_object=backend).save_pretrained(folder)
-    return folder
+    return tiny_models.checkpoint(tmp_path / "small-ranker", "bert", positions=256)
 
 
 class TestEmbeddings:
@@ -335,13 +319,18 @@ class TestRerankerChoice:
             == "late-interaction"
         )
 
-    def test_wrong_number_of_scores_is_refused(self, in_memory: InMemoryVectorStore) -> None:
-        class Short(WordOverlap):
-            def score(self, query: str, passages: Sequence[str]) -> np.ndarray:
-                return super().score(query, passages)[1:]
+    @pytest.mark.parametrize(
+        "spoil", [lambda scores: scores[1:], lambda scores: [*scores[1:], math.nan]], ids=["too few", "NaN"]
+    )
+    def test_scores_that_cannot_be_ranked_are_refused(
+        self, in_memory: InMemoryVectorStore, spoil: Any
+    ) -> None:
+        class Spoiled(WordOverlap):
+            def score(self, query: str, passages: Sequence[str]) -> Any:
+                return spoil(super().score(query, passages))
 
-        retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=Short())
-        with pytest.raises(InputError, match="gave 7 scores for 8 passages"):
+        retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=Spoiled())
+        with pytest.raises(ModelInvalidError, match=r"'word-overlap' gave \[.*\] for 8 passages"):
             retriever.retrieve(QUERY)
 
 
@@ -349,11 +338,8 @@ class TestModelFolder:
     def test_a_folder_of_safetensors_gives_transformers_logits(
         self, in_memory: InMemoryVectorStore, small_ranker: Path
     ) -> None:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(small_ranker)
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(small_ranker).eval()
-        pairs = tokenizer([QUERY] * len(TEXTS), TEXTS, padding=True, return_tensors="pt")
-        with torch.inference_mode():
-            expected = dict(zip(TEXTS, model(**pairs).logits[:, 0].tolist(), strict=True))
+        logits = tiny_models.reference(small_ranker, QUERY, TEXTS).tolist()
+        expected = dict(zip(TEXTS, logits, strict=True))
         retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=small_ranker, k_final=8)
         hits = retriever.retrieve(QUERY)
         shown = {hit.page_content: hit.metadata["relevance_score"] for hit in hits}
@@ -380,7 +366,7 @@ class TestBadInput:
             ({"k_candidates": 0}, "k_candidates must be at least 1, got 0"),
             ({"k_final": 21}, r"k_final \(21\) is more than k_candidates \(20\)"),
             ({"reranker_model": 7}, "reranker_model must be a name, a folder, or an object .* not int"),
-            ({"reranker_model": "none"}, r"'none' is not a re-ranker; .* as_retriever\(\)"),
+            ({"reranker_model": "none"}, r"'none' is not a re-ranker; .*as_retriever\(\)"),
             ({"vectorstore": "a string"}, "instance of VectorStore"),
             ({"search_kwargs": "k=3"}, "valid dictionary"),
         ],
@@ -435,13 +421,14 @@ class TestCompare:
         assert [document.id for document in comparison.before] == ["d0", "d1", "d2"]
         assert [document.id for document in comparison.after] == ["d1", "d4", "d5"]
         assert comparison.moves == ("up 1", "new", "new")
-        assert (comparison.changed, comparison.candidates, comparison.reranker) == (3, 8, "word-overlap")
+        assert (comparison.changed, comparison.candidates, comparison.reranker) == (2, 8, "word-overlap")
 
     def test_down_and_same(self, documents: list[Document]) -> None:
         comparison = compare_retrieval(ListStore(documents[:3]), "nine hundred", reranker_model=WordOverlap())
         assert [document.id for document in comparison.after] == ["d2", "d1", "d0"]
         assert comparison.moves == ("up 2", "same", "down 2")
-        assert comparison.changed == 2
+        assert comparison.changed == 0
+        assert str(comparison).endswith("Re-ranking changed 0 of 3: the same 3 in another order.")
 
     def test_it_reads_as_two_columns(self, in_memory: InMemoryVectorStore) -> None:
         retriever = RerankedRetriever(vectorstore=in_memory, reranker_model="late-interaction", k_final=2)
@@ -450,7 +437,7 @@ class TestCompare:
         lines = table.splitlines()
         assert lines[0] == f"Query: {QUERY}"
         assert lines[1] == "Stage 2: late-interaction, read 8 candidates"
-        assert lines[-1] == f"Re-ranking changed {comparison.changed} of 2."
+        assert lines[-1].startswith(f"Re-ranking changed {comparison.changed} of 2")
         assert max(map(len, lines)) <= 106
         for place in (1, 2):
             [head] = [line for line in lines if line.startswith(f"{place} ")]

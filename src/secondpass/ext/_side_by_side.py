@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from ..comparison import move
+from ..types import Hit, Passage
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_core.documents import Document
 
-__all__ = ["RetrievalComparison", "move"]
+__all__ = ["RetrievalComparison", "compared"]
 
 _COLUMN = 50
 """Characters of one column of the table: two of them and the place fill a line of 106."""
@@ -39,8 +44,8 @@ class RetrievalComparison:
 
     @property
     def changed(self) -> int:
-        """How many of ``after`` are new or stand in another place."""
-        return sum(how != "same" for how in self.moves)
+        """How many of ``after`` were not among the store's first ``k_final``."""
+        return self.moves.count("new")
 
     def __str__(self) -> str:
         if not self.after:
@@ -59,18 +64,27 @@ class RetrievalComparison:
             numbers = [str(place)]
             lines += [_row(*cells) for cells in zip_longest(numbers, left, right, fillvalue="")]
             lines.append("")
-        return "\n".join([*lines, f"Re-ranking changed {self.changed} of {len(self.after)}."])
+        return "\n".join([*lines, self._verdict()])
+
+    def _verdict(self) -> str:
+        shown = len(self.after)
+        reordered = not self.changed and any(how != "same" for how in self.moves)
+        more = f": the same {shown} in another order" if reordered else ""
+        return f"Re-ranking changed {self.changed} of {shown}{more}."
 
 
-def move(document: Document, k: int) -> str:
-    """Return how a re-ranked document got to its place among the first ``k``."""
-    candidate_rank = int(document.metadata["candidate_rank"])
-    rise = candidate_rank - int(document.metadata["rerank_rank"])
-    if candidate_rank > k:
-        return "new"
-    if rise == 0:
-        return "same"
-    return f"up {rise}" if rise > 0 else f"down {-rise}"
+def compared(query: str, reranker: str, ranked: Sequence[Document], k: int) -> RetrievalComparison:
+    """Return the first ``k`` before and after, from all candidates, annotated by ``RerankedRetriever``."""
+    before = sorted(ranked, key=lambda document: int(document.metadata["candidate_rank"]))
+    moves = tuple(move(_as_hit(document), k) for document in ranked[:k])
+    return RetrievalComparison(query, reranker, len(ranked), tuple(before[:k]), tuple(ranked[:k]), moves)
+
+
+def _as_hit(document: Document) -> Hit:
+    text, places = document.page_content, document.metadata
+    passage = Passage(document.id or "", document.id or "", text, 0, len(text))
+    candidate = Hit(passage, -places["candidate_rank"], places["candidate_rank"])
+    return Hit(passage, places["relevance_score"], places["rerank_rank"], candidate)
 
 
 def _head_of_candidate(document: Document) -> str:

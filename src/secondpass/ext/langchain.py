@@ -11,16 +11,17 @@ Needs the extra ``langchain``; importing this module without langchain-core rais
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..embedding import MiniLMEmbedder
-from ..errors import InputError, MissingExtraError, QueryError
+from ..errors import InputError, MissingExtraError, ModelInvalidError, QueryError
 from ..ranking import rank
 from ..reranking import load_reranker
 from ..types import Embedder, Reranker
-from ._side_by_side import RetrievalComparison, move
+from ._side_by_side import RetrievalComparison, compared
 
 try:
     from langchain_core.callbacks import (
@@ -178,9 +179,10 @@ class RerankedRetriever(BaseRetriever):
             return []
         reranker = self.reranker
         scores = reranker.score(query, [document.page_content for document, _ in found])
-        if len(scores) != len(found):
-            raise InputError(
-                f"the re-ranker {reranker.name!r} gave {len(scores)} scores for {len(found)} passages"
+        if len(scores) != len(found) or not all(map(math.isfinite, scores)):
+            raise ModelInvalidError(
+                f"the re-ranker {reranker.name!r} gave {list(map(float, scores))} for {len(found)} passages; "
+                "it must give one finite number for each, in the same order"
             )
         ranked = rank((place, float(score)) for place, score in enumerate(scores))
         return [
@@ -274,13 +276,4 @@ def compare_retrieval(
         kind = type(source).__name__
         raise InputError(f"compare_retrieval needs a vector store or a RerankedRetriever, not {kind}")
     ranked = retriever._ranked(query)
-    after = ranked[: retriever.k_final]
-    before = sorted(ranked, key=lambda document: document.metadata["candidate_rank"])[: retriever.k_final]
-    return RetrievalComparison(
-        query=query,
-        reranker=retriever.reranker.name,
-        candidates=len(ranked),
-        before=tuple(before),
-        after=tuple(after),
-        moves=tuple(move(document, retriever.k_final) for document in after),
-    )
+    return compared(query, retriever.reranker.name, ranked, retriever.k_final)
