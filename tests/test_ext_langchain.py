@@ -6,6 +6,7 @@ import asyncio
 import copy
 import json
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -76,6 +77,20 @@ class ListStore(VectorStore):
     @classmethod
     def from_texts(cls, texts: list[str], embedding: Any, **kwargs: Any) -> ListStore:  # type: ignore[override]
         return cls([Document(page_content=text) for text in texts])
+
+
+class AsyncStore(ListStore):
+    """A store that can only be searched in an event loop, and whose numbers are numpy's, as FAISS's are."""
+
+    def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+        raise RuntimeError("this store has no synchronous search")
+
+    async def asimilarity_search_with_score(
+        self, query: str, k: int = 4, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        await asyncio.sleep(0)
+        distances = np.linspace(0.5, 1.5, k, dtype=np.float32)
+        return list(zip(self.documents[:k], distances, strict=False))
 
 
 def _words(text: str) -> set[str]:
@@ -263,6 +278,14 @@ class TestRunnable:
         retriever = RerankedRetriever(vectorstore=ListStore(documents), reranker_model=WordOverlap())
         assert asyncio.run(retriever.ainvoke("annual fee")) == retriever.invoke("annual fee")
 
+    def test_a_store_that_is_only_asynchronous_works(self, documents: list[Document]) -> None:
+        retriever = RerankedRetriever(
+            vectorstore=AsyncStore(documents), reranker_model=WordOverlap(), k_candidates=5, k_final=1
+        )
+        [hit] = asyncio.run(retriever.ainvoke("injuries book"))
+        assert hit.id == "d4"
+        assert json.loads(json.dumps(hit.metadata))["candidate_value"] == 1.5
+
     def test_async_leaves_the_event_loop_free(self, in_memory: InMemoryVectorStore) -> None:
         reranker = WordOverlap()
         retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=reranker)
@@ -293,15 +316,14 @@ class TestRerankerChoice:
         retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=choice)
         assert retriever.reranker.name == load_reranker("auto").name
 
-    def test_scores_are_the_rerankers_own(self, in_memory: InMemoryVectorStore) -> None:
-        reranker = load_reranker("late-interaction")
-        hits = RerankedRetriever(vectorstore=in_memory, reranker_model=reranker, k_final=8).retrieve(QUERY)
-        own = dict(zip(TEXTS, reranker.score(QUERY, TEXTS).tolist(), strict=True))
-        assert {hit.page_content: hit.metadata["relevance_score"] for hit in hits} == pytest.approx(
-            own, abs=1e-4
-        )
-        scores = [hit.metadata["relevance_score"] for hit in hits]
-        assert scores == sorted(scores, reverse=True)
+    @pytest.mark.parametrize("name", ["late-interaction", "minilm-l6"])
+    def test_scores_are_the_rerankers_own(self, in_memory: InMemoryVectorStore, name: str) -> None:
+        hits = RerankedRetriever(vectorstore=in_memory, reranker_model=name, k_final=8).retrieve(QUERY)
+        own = dict(zip(TEXTS, load_reranker(name).score(QUERY, TEXTS).tolist(), strict=True))
+        scores = {hit.page_content: hit.metadata["relevance_score"] for hit in hits}
+        assert scores == pytest.approx(own, abs=1e-4)
+        assert list(scores.values()) == sorted(scores.values(), reverse=True)
+        assert {hit.metadata["reranker"] for hit in hits} == {name}
 
     def test_the_answer_comes_first(self, in_memory: InMemoryVectorStore) -> None:
         assert RerankedRetriever(vectorstore=in_memory).retrieve(QUERY)[0].id == "d1"
@@ -508,6 +530,30 @@ print(json.dumps([[hit.page_content, hit.metadata] for hit in hits]))
             assert metadata["number"] == TEXTS.index(text)
             assert metadata["relevance_score"] == pytest.approx(float(own[TEXTS.index(text)]), abs=1e-4)
 
+    @pytest.mark.parametrize("download", [False, True])
+    def test_the_network_is_asked_only_on_request(self, tmp_path: Path, download: bool) -> None:
+        code = """
+import sys
+asked = []
+sys.addaudithook(lambda event, arguments: asked.append(arguments[1:]) if event == "socket.connect" else None)
+from langchain_core.vectorstores import InMemoryVectorStore
+from secondpass.errors import ModelError
+from secondpass.ext.langchain import MiniLMEmbeddings, RerankedRetriever
+try:
+    RerankedRetriever(
+        vectorstore=InMemoryVectorStore(MiniLMEmbeddings()),
+        reranker_model="cross-encoder/ms-marco-MiniLM-L-6-v2",
+        download=sys.argv[1] == "True",
+    )
+except ModelError as error:
+    print(bool(asked), error)
+"""
+        absent = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+        environment = os.environ | absent | {"SECONDPASS_MODELS": str(tmp_path / "models")}
+        output = _python(code, str(download), env=environment).stdout
+        assert output.startswith(f"{download} ")
+        assert "ms-marco-MiniLM-L-6-v2" in output
+
     def test_without_langchain_core_the_pip_line_is_named(self) -> None:
         code = """
 import sys
@@ -534,7 +580,14 @@ except MissingExtraError as error:
         assert "langchain" not in loaded
 
 
-def _python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _python(
+    code: str, *arguments: str, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=env,
     )
