@@ -44,7 +44,9 @@ def command(
     candidates: options.Candidates = None,
     stage1: options.Stage1 = None,
     where: options.Where = None,
-    summary_only: Annotated[bool, typer.Option("--summary", help="Only the figures over all queries.")] = False,
+    summary_only: Annotated[
+        bool, typer.Option("--summary", help="Only the figures over all queries.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:

@@ -38,7 +38,9 @@ def command(
     ] = None,
     store: Annotated[
         str | None,
-        typer.Option("--store", metavar="KIND", help="Keeper of the vectors: sqlite or chroma.", show_default="sqlite"),
+        typer.Option(
+            "--store", metavar="KIND", help="Keeper of the vectors: sqlite or chroma.", show_default="sqlite"
+        ),
     ] = None,
     max_file_size: Annotated[
         str | None,
@@ -46,7 +48,9 @@ def command(
     ] = None,
     gitignore: Annotated[
         bool | None,
-        typer.Option("--gitignore/--no-gitignore", help="Leave out what .gitignore names.", show_default="yes"),
+        typer.Option(
+            "--gitignore/--no-gitignore", help="Leave out what .gitignore names.", show_default="yes"
+        ),
     ] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
@@ -112,7 +116,11 @@ def _show(chosen: Settings, report: AddReport) -> None:
         changes.append(f"{report.removed:,} removed")
     emit(console, head, flowing(console.width, changes))
     speed = f" ({report.embedded / report.seconds:,.0f}/s)" if report.embedded and report.seconds else ""
-    cost = [count(report.passages, "passage"), f"{report.embedded:,} embedded{speed}", f"{report.seconds:.1f} s"]
+    cost = [
+        count(report.passages, "passage"),
+        f"{report.embedded:,} embedded{speed}",
+        f"{report.seconds:.1f} s",
+    ]
     emit(console, flowing(console.width, cost, style="dim"))
     for each in report.skipped:
         style = "yellow" if each.error else "dim"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..comparison import Comparison, SecondPass, Summary
 from ..types import Hit, MetadataValue, Passage, SearchResult
 
-__all__ = ["comparison", "emit", "hit", "search_result", "summary"]
+if TYPE_CHECKING:
+    from ..index import AddReport
+
+__all__ = ["add_report", "comparison", "emit", "hit", "search_result", "summary"]
 
 Shape = dict[str, Any]
 
@@ -132,7 +135,8 @@ def summary(value: Summary) -> Shape:
             for each in value.passes
         ],
         "agreements": [
-            {"rerankers": list(each.rerankers), "overlap": round(each.overlap, 4)} for each in value.agreements
+            {"rerankers": list(each.rerankers), "overlap": round(each.overlap, 4)}
+            for each in value.agreements
         ],
     }
 

@@ -42,7 +42,9 @@ def pull(
     from . import settings
 
     chosen = settings.load({"quiet": quiet})
-    folder = models.resolve(name, "reranker", download=True, progress=sys.stderr.isatty() and not chosen.quiet)
+    folder = models.resolve(
+        name, "reranker", download=True, progress=sys.stderr.isatty() and not chosen.quiet
+    )
     if as_json:
         from . import jsonout
 

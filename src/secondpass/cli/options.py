@@ -29,11 +29,15 @@ RerankerName = Annotated[
 ]
 Candidates = Annotated[
     int | None,
-    typer.Option("--candidates", metavar="N", help="Passages that stage 1 hands to stage 2.", show_default="20"),
+    typer.Option(
+        "--candidates", metavar="N", help="Passages that stage 1 hands to stage 2.", show_default="20"
+    ),
 ]
 K = Annotated[
     int | None,
-    typer.Option("--k", "-k", metavar="N", help="Hits that come back, at most --candidates.", show_default="3"),
+    typer.Option(
+        "--k", "-k", metavar="N", help="Hits that come back, at most --candidates.", show_default="3"
+    ),
 ]
 Stage1 = Annotated[
     str | None,
@@ -47,7 +51,9 @@ Stage1 = Annotated[
 Where = Annotated[
     list[str] | None,
     typer.Option(
-        "--where", metavar="KEY=VALUE", help="Only passages with this metadata, e.g. extension=.md; repeatable."
+        "--where",
+        metavar="KEY=VALUE",
+        help="Only passages with this metadata, e.g. extension=.md; repeatable.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) instead of text.")]

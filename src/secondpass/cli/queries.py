@@ -21,7 +21,9 @@ def one(query: str) -> str:
     """
     text = sys.stdin.read() if query == STDIN else query
     if not text.strip():
-        raise QueryError("the query on stdin is empty" if query == STDIN else "the query is empty; ask for something")
+        raise QueryError(
+            "the query on stdin is empty" if query == STDIN else "the query is empty; ask for something"
+        )
     return text.strip()
 
 

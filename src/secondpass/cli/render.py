@@ -49,8 +49,14 @@ def _hit(
     head = Text(f"{hit.rank:<{INDENT}}", style="bold")
     head.append(place(hit.passage, base), style="bold cyan")
     yield head
-    facts = [scores(hit), stage1_scores(hit.candidate, result.stage1)] if hit.candidate else [stage1_scores(hit, result.stage1)]
-    yield Padding(flowing(console.width - INDENT, [fact for fact in facts if fact], style="dim"), (0, 0, 0, INDENT))
+    facts = (
+        [scores(hit), stage1_scores(hit.candidate, result.stage1)]
+        if hit.candidate
+        else [stage1_scores(hit, result.stage1)]
+    )
+    yield Padding(
+        flowing(console.width - INDENT, [fact for fact in facts if fact], style="dim"), (0, 0, 0, INDENT)
+    )
     text = block(console, hit.passage.text, words, console.width - INDENT)
     yield Padding(text, (0, 0, 0, INDENT))
     for other in hit.also_in:

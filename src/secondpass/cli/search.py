@@ -27,7 +27,14 @@ def command(
     quiet: options.Quiet = None,
 ) -> int:
     """Find the passages that answer a query: search broadly, re-rank precisely."""
-    flags = {"index": index, "reranker": reranker, "k": k, "candidates": candidates, "stage1": stage1, "quiet": quiet}
+    flags = {
+        "index": index,
+        "reranker": reranker,
+        "k": k,
+        "candidates": candidates,
+        "stage1": stage1,
+        "quiet": quiet,
+    }
     chosen = settings.load(flags)
     asked, conditions = queries.one(query), queries.where(where)
     from ..engine import Engine

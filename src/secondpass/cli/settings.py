@@ -75,7 +75,16 @@ def _text(value: object, is_text: bool) -> object:  # noqa: ARG001
 
 
 def _switch(value: object, is_text: bool) -> object:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    words = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
     if is_text and isinstance(value, str):
         value = words.get(value.strip().lower())
     if not isinstance(value, bool):

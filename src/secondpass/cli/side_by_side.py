@@ -1,4 +1,4 @@
-"""Human output of ``compare``: stage 1's list beside those of the re-rankers, and the figures over queries."""
+"""Human output of ``compare``: stage 1's list beside the re-ranked ones, and the figures over queries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..comparison import Comparison, SecondPass, Summary
 from ..types import Hit
-from .passages import QueryWords, block
+from .passages import QueryWords, snippet
 from .render import STAGE1_SCORES, flowing, percent, timings
 from .terminal import INDENT, emit, milliseconds, place
 
@@ -89,7 +89,7 @@ def _cell(
     head.append_text(about)
     inner = width - INDENT
     where = Text(_shortened(place(hit.passage, base), inner), style="cyan")
-    text = block(console, hit.passage.text, words, inner, lines)
+    text = snippet(console, hit.passage.text, words, inner, lines)
     return Group(head, Padding(where, (0, 0, 0, INDENT)), Padding(text, (0, 0, 1, INDENT)))
 
 
@@ -164,5 +164,7 @@ def show_summary(console: Console, summary: Summary) -> None:
     for pair in summary.agreements:
         one, other = pair.rerankers
         emit(console, f"{one} and {other} share {pair.overlap:.0%} of their first {summary.k}")
-    stage1 = f"stage 1: embed {milliseconds(summary.embed_ms)}, search {milliseconds(summary.search_ms)} a query"
+    stage1 = (
+        f"stage 1: embed {milliseconds(summary.embed_ms)}, search {milliseconds(summary.search_ms)} a query"
+    )
     emit(console, Text(stage1, style="dim"))

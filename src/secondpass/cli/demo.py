@@ -1,0 +1,151 @@
+"""``secondpass demo``: the main job on text that every machine with Python has."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from . import options, settings
+from .corpus import build_corpus
+
+if TYPE_CHECKING:
+    from ..comparison import Comparison
+    from ..index import AddReport
+    from .settings import Settings
+
+__all__ = ["EXAMPLE", "NAME", "QUESTIONS", "build_corpus", "command"]
+
+NAME = "demo"
+EXAMPLE = "secondpass demo --reranker minilm-l6"
+
+QUESTIONS = (
+    "how do I wait for several things at once?",
+    "run another program and read what it prints",
+    "only one of them may use it at a time",
+    "turn text into a date",
+    "compare passwords without leaking timing",
+)
+"""Ambiguous on purpose: none names the module that answers it. Not all of them gain by the second pass."""
+
+
+def command(
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--folder", metavar="DIR", help="Where text and index are kept.", show_default="the user's cache"
+        ),
+    ] = None,
+    reranker: options.RerankerName = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = None,
+) -> int:
+    """Index the documentation of your Python's standard library, and ask five ambiguous questions."""
+    home = _home(folder)
+    chosen = settings.load({"reranker": reranker, "quiet": quiet, "index": str(home / "index")})
+    chosen = replace(
+        chosen, text_field=None, gitignore=False, candidates=20, k=3, stage1="dense", given=frozenset()
+    )
+    if not as_json:
+        _introduce(home)
+    report = _fill(chosen, home)
+    if not as_json:
+        _show_report(report)
+    comparisons = _ask(chosen)
+    _show(comparisons, chosen, report, home, as_json)
+    return 0
+
+
+def _home(folder: str | None) -> Path:
+    named = folder or os.environ.get("SECONDPASS_DEMO", "").strip()
+    if named:
+        return Path(named).expanduser().absolute()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("secondpass", appauthor=False)) / "demo"
+
+
+def _fill(chosen: Settings, home: Path) -> AddReport:
+    from ..errors import IndexWriteError
+    from .index import fill
+
+    try:
+        corpus = build_corpus(home / "corpus")
+    except OSError as exc:
+        raise IndexWriteError(
+            f"cannot write the demo's text to {home}: {exc.strerror}; take --folder DIR"
+        ) from exc
+    return fill(chosen, [str(corpus)], prune=True)
+
+
+def _ask(chosen: Settings) -> list[Comparison]:
+    from ..engine import Engine
+    from .opening import opened
+
+    with opened(chosen, [chosen.reranker]) as (index, rerankers):
+        engine = Engine(index, None, chosen.candidates, chosen.stage1)
+        engine.compare(QUESTIONS[0], rerankers, chosen.k)  # the first run pays for opening the models
+        return [engine.compare(question, rerankers, chosen.k) for question in QUESTIONS]
+
+
+def _introduce(home: Path) -> None:
+    import platform
+    import sys
+
+    from .terminal import emit, output, shown_path
+
+    emit(output(), f"The documentation inside Python {platform.python_version()}'s standard library")
+    emit(output(), f"text and index: {shown_path(str(home))}")
+    if not (home / "index").exists():
+        emit(output(), "Indexing it takes about a minute, once.")
+    sys.stdout.flush()
+
+
+def _show_report(report: AddReport) -> None:
+    from .render import flowing
+    from .terminal import count, emit, output
+
+    console = output()
+    documents = report.added + report.changed + report.unchanged
+    facts = [
+        count(documents, "document"),
+        count(report.passages, "passage"),
+        f"{report.embedded:,} embedded now",
+        f"{report.seconds:.1f} s",
+    ]
+    emit(console, flowing(console.width, facts, style="dim"), "")
+
+
+def _show(
+    comparisons: list[Comparison], chosen: Settings, report: AddReport, home: Path, as_json: bool
+) -> None:
+    from ..comparison import summarize
+
+    summary = summarize(comparisons)
+    if as_json:
+        from . import jsonout
+
+        jsonout.emit(
+            {
+                "folder": str(home),
+                "index": jsonout.add_report(str(chosen.index), report),
+                "k": chosen.k,
+                "candidates": chosen.candidates,
+                "stage1": chosen.stage1,
+                "comparisons": [jsonout.comparison(each) for each in comparisons],
+                "summary": jsonout.summary(summary),
+            }
+        )
+        return
+    from rich.text import Text
+
+    from . import side_by_side, terminal
+
+    console = terminal.output()
+    for each in comparisons:
+        side_by_side.show_comparison(console, each, lines=3, base=home / "corpus")
+    side_by_side.show_summary(console, summary)
+    terminal.emit(console, "", Text("next: secondpass index your/folder", style="bold"))
