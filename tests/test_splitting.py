@@ -102,6 +102,8 @@ def shared_texts() -> Iterator[str]:
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for line in islice(lines, 20):
                 yield "\n\n".join(_strings(json.loads(line)))
+    for path in sorted((SHARED / "corpora").glob("*/**/*.[rm][sd]*")):
+        yield path.read_bytes().decode("utf-8", "replace")
 
 
 def _strings(value: object) -> Iterator[str]:
@@ -119,7 +121,7 @@ def _strings(value: object) -> Iterator[str]:
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the collections of the development checkout")
 def test_same_texts_as_langchain_on_the_shared_texts() -> None:
     texts = list(shared_texts())
-    assert len(texts) >= 200
+    assert len(texts) >= 1000
     for text in texts:
         expected = RecursiveCharacterTextSplitter(chunk_size=500, chunk_overlap=50).split_text(text)
         assert our_texts(text, 500, 50) == expected

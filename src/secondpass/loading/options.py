@@ -66,6 +66,8 @@ def named_paths(paths: Paths) -> list[str]:
     Raises:
         InputError: one of them is no path, or is empty.
     """
+    if not isinstance(paths, (str, os.PathLike, Iterable)):
+        raise InputError(f"name one path or several, got {paths!r}")
     several = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     names = []
     for path in several:

@@ -30,7 +30,8 @@ _PARAGRAPHS = (
 _STRENGTH = {**dict.fromkeys(_CELLS, 1), **dict.fromkeys(_LINES, 2), **dict.fromkeys(_PARAGRAPHS, 3)}
 """How strong a break each block makes: between cells, between lines, between paragraphs."""
 
-_BLANKS = re.compile(r"[ \t\r\n\f]+")
+_BLANK_CHARACTERS = " \t\r\n\f"
+_BLANKS = re.compile(f"[{_BLANK_CHARACTERS}]+")
 _START = re.compile(
     r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(!doctype\s+html|html)\b", re.IGNORECASE | re.DOTALL
 )
@@ -78,10 +79,10 @@ def _collect(soup: BeautifulSoup) -> str:
             writer.end(element.name)
         elif type(element) in (NavigableString, CData):
             block = blocks.of(element)
-            if block is not holder:
+            if block is not holder and str(element).strip(_BLANK_CHARACTERS):
                 writer.end(current)
                 holder, current = block, block.name if block is not None else ""
-            writer.write(str(element), keep_blanks=current == "pre")
+            writer.write(str(element), keep_blanks=current == "pre" and block is holder)
     return writer.text()
 
 
@@ -120,12 +121,12 @@ class _Writer:
         self._break = max(self._break, _STRENGTH.get(name, 0))
 
     def write(self, text: str, keep_blanks: bool) -> None:
-        if not text.strip(" \t\r\n\f") and not (keep_blanks and not self._break):
+        if not text.strip(_BLANK_CHARACTERS) and not (keep_blanks and not self._break):
             self._blank = True
             return
         if not keep_blanks:
-            self._blank = self._blank or text[0] in " \t\r\n\f"
-            trailing = text[-1] in " \t\r\n\f"
+            self._blank = self._blank or text[0] in _BLANK_CHARACTERS
+            trailing = text[-1] in _BLANK_CHARACTERS
             text = _BLANKS.sub(" ", text).strip(" ")
         else:
             trailing = False

@@ -167,7 +167,7 @@ def _column_names(width: int, header: Sequence[str]) -> list[str]:
 def _parse(path: Path, text: str, line: int) -> Any:
     where = f"line {line}: " if line else ""
     try:
-        return json.loads(text, parse_constant=str)
+        return json.loads(text)
     except json.JSONDecodeError as exc:
         place = f"{exc.msg} at column {exc.colno}" if line else str(exc)
         raise LoadError(printable(path), f"{where}not valid JSON: {place}") from exc
