@@ -1,6 +1,6 @@
 """Check an export: ONNX against torch, independence of padding and batch, int8 against fp32, and speed.
 
-    python -m training.check --config training/configs/first.toml --base FOLDER [--branch ...] [--calibration ...]
+python -m training.check --config training/configs/first.toml --base FOLDER [--branch ...] [--calibration ...]
 """
 
 from __future__ import annotations
@@ -32,21 +32,26 @@ def main() -> None:
     config = tomllib.loads(options.config.read_text())
     data, folder = WORK / config["data"]["name"], WORK / config["train"]["name"] / "onnx"
     tokenizer = DESTINATION / "tokenizer.json"
-    full, small = (OnnxReranker(folder / name, tokenizer) for name in ("model.fp32.onnx", "model.onnx"))
+    full = OnnxReranker(folder / "model.fp32.onnx", tokenizer)
     graph = load_graph(options, config["model"]["joint_layers"], data)
     texts = json.loads((data / "wikiqa.texts.json").read_text())
-    found = {**against_torch(graph, full, texts), **independence(full, texts), "speed_ms": speed(folder, tokenizer, texts)}
+    found = {
+        **against_torch(graph, full, texts),
+        **independence(full, texts),
+        "speed_ms": speed(folder, tokenizer, texts),
+    }
     print(json.dumps(found, indent=1))
-    del small
 
 
-def against_torch(graph: torch.nn.Module, model: OnnxReranker, texts: dict[str, list[str]]) -> dict[str, float]:
+def against_torch(
+    graph: torch.nn.Module, model: OnnxReranker, texts: dict[str, list[str]]
+) -> dict[str, float]:
     """Largest difference of the logits over queries of several lengths and batches of several sizes."""
     worst = 0.0
     for query, count in zip(sorted(texts["queries"], key=len)[::30], (1, 2, 3, 5, 8), strict=False):
         feed = pad(model.encode(query, texts["passages"][: count * 7 : 7]))
         with torch.inference_mode():
-            ours = graph(*(torch.from_numpy(each) for each in feed.values())).numpy()
+            ours = graph(*(torch.from_numpy(each) for each in feed.values()))[0].numpy()
         worst = max(worst, float(np.abs(ours - model.session.run(None, feed)[0]).max()))
     return {"onnx_against_torch": worst}
 
@@ -57,14 +62,21 @@ def independence(model: OnnxReranker, texts: dict[str, list[str]]) -> dict[str, 
     together = model.session.run(None, pad(pairs))[0]
     alone = np.concatenate([model.session.run(None, pad([each]))[0] for each in pairs])
     padded = model.session.run(None, pad(pairs, extra=37))[0]
-    return {"alone_against_batch": float(np.abs(alone - together).max()),
-            "padded_further": float(np.abs(padded - together).max())}
+    return {
+        "alone_against_batch": float(np.abs(alone - together).max()),
+        "padded_further": float(np.abs(padded - together).max()),
+    }
 
 
 def speed(folder: Path, tokenizer: Path, texts: dict[str, list[str]], runs: int = 9) -> dict[str, float]:
     """Milliseconds for 20 passages of about 108 tokens, median; sessions take turns."""
-    models = {f"{name}, {threads} thread{'s' * (threads > 1)}": OnnxReranker(folder / f"{file}.onnx", tokenizer, threads)
-              for name, file in (("fp32", "model.fp32"), ("int8", "model")) for threads in (1, 2)}
+    models = {
+        f"{name}, {threads} thread{'s' * (threads > 1)}": OnnxReranker(
+            folder / f"{file}.onnx", tokenizer, threads
+        )
+        for name, file in (("fp32", "model.fp32"), ("int8", "model"))
+        for threads in (1, 2)
+    }
     words = " ".join(texts["passages"]).split()
     passages = [" ".join(words[at * 300 : at * 300 + 80]) for at in range(20)]
     query = "how are glacier caves formed in the mountains"
@@ -75,7 +87,10 @@ def speed(folder: Path, tokenizer: Path, texts: dict[str, list[str]], runs: int 
             model.score(query, passages)
             times[name].append((time.perf_counter() - start) * 1000)
     tokens = np.mean([len(ids) for ids, _ in model.encode(query, passages)])
-    return {"tokens per pair": round(float(tokens), 1), **{name: round(statistics.median(each), 1) for name, each in times.items()}}
+    return {
+        "tokens per pair": round(float(tokens), 1),
+        **{name: round(statistics.median(each), 1) for name, each in times.items()},
+    }
 
 
 if __name__ == "__main__":

@@ -46,7 +46,10 @@ class Pool:
             self.positives.append([])
             self.negatives.append([])
         query = self._query_at[key]
-        for text, places in [(row["positive"], self.positives), *((n, self.negatives) for n in row.get("negatives", ()))]:
+        for text, places in [
+            (row["positive"], self.positives),
+            *((n, self.negatives) for n in row.get("negatives", ())),
+        ]:
             passage = self._passage(text)
             if passage not in places[query]:
                 places[query].append(passage)
@@ -80,17 +83,17 @@ def training_pool(folder: Path, caps: dict[str, int], seed: int) -> Pool:
     pool = Pool()
     for name, cap in caps.items():
         lines = list(rows(folder, name))
-        random.Random(seed).shuffle(lines)  # noqa: S311 - sampling, not secrecy
+        random.Random(seed).shuffle(lines)
         for row in lines[: cap or None]:
             pool.add(row, name)
     return pool
 
 
 def validation_pool(folder: Path, name: str, passages: int, seed: int) -> Pool:
-    """A set that is not trained on, as a small collection of its own; whole lines up to about that many passages."""
+    """A set that is not trained on, as a small collection of its own of about that many passages."""
     pool = Pool()
     lines = list(rows(folder, name))
-    random.Random(seed).shuffle(lines)  # noqa: S311
+    random.Random(seed).shuffle(lines)
     for row in lines:
         if len(pool.passages) >= passages:
             break

@@ -1,6 +1,6 @@
 """Write the package's weights folder: ONNX in int8, tokenizer, config.
 
-    python -m training.export --base FOLDER --config training/configs/first.toml [--branch training/work/first/best.pt]
+    python -m training.export --base FOLDER --config training/configs/first.toml [--branch BEST.pt] [--ship]
 
 Without ``--branch`` the untrained step 0 is exported: cosine + max-sim.
 """
@@ -18,12 +18,23 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
-from training.model import DEPTH, Encoder, JointBranch, additive, load_encoder, match_features, mean_pool, new_branch
+from training.model import (
+    DEPTH,
+    Encoder,
+    JointBranch,
+    additive,
+    load_encoder,
+    match_features,
+    mean_maxsim,
+    mean_pool,
+    new_branch,
+)
 from training.prepare import WORK
 
 NAME = "minilm-l6"
 DESTINATION = Path("src/secondpass/weights") / NAME
 INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
+OUTPUTS = ["logits", "untrained"]
 
 
 class Graph(nn.Module):
@@ -38,8 +49,10 @@ class Graph(nn.Module):
         self.register_buffer("rarity", rarity)
         self.register_buffer("bias", torch.tensor(bias))
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
-        """Return the logits, (n, 1)."""
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return the logits, and cosine + max-sim alone, each (n, 1)."""
         length = (attention_mask[0] * (1 - token_type_ids[0])).sum()
         query_ids, passage_ids = input_ids[:1, :length], input_ids[:, length:]
         query_mask = torch.ones_like(query_ids).float()
@@ -47,38 +60,66 @@ class Graph(nn.Module):
         query = self.encoder(query_ids, additive(query_mask))
         passage = self.encoder(passage_ids, additive(passage_mask))
         unit = [nn.functional.normalize(states[-1], dim=-1) for states in (query, passage)]
-        pooled = [nn.functional.normalize(mean_pool(states[-1], mask), dim=-1)
-                  for states, mask in ((query, query_mask), (passage, passage_mask))]
+        pooled = [
+            nn.functional.normalize(mean_pool(states[-1], mask), dim=-1)
+            for states, mask in ((query, query_mask), (passage, passage_mask))
+        ]
         features = match_features(unit[0], query_ids, unit[1], passage_ids, passage_mask, self.rarity)
         first = DEPTH - self.branch.depth
         rows = torch.ones_like(passage_mask[:, :1])
         start = query[first] * rows[:, :, None]
-        logits = self.branch(start, query_mask * rows, passage[first:DEPTH], passage_mask, features,
-                             (pooled[0] * pooled[1]).sum(1))
-        return (logits + self.bias)[:, None]
+        cosine = (pooled[0] * pooled[1]).sum(1)
+        logits = self.branch(start, query_mask * rows, passage[first:DEPTH], passage_mask, features, cosine)
+        untrained = cosine + mean_maxsim(features[..., 0], query_mask)
+        return (logits + self.bias)[:, None], untrained[:, None]
 
 
 def export(graph: Graph, folder: Path) -> tuple[Path, Path]:
-    """Write ``model.fp32.onnx`` and ``model.onnx`` (int8) into the folder; return both paths."""
+    """Write ``model.fp32.onnx`` and ``model.onnx`` (int8) into the folder; return both paths.
+
+    The fp32 file, for measuring, also gives cosine + max-sim; the int8 file gives the logits alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     full, small = folder / "model.fp32.onnx", folder / "model.onnx"
-    example = (torch.tensor([[101, 2054, 102, 101, 2023, 2003, 102], [101, 2054, 102, 101, 2023, 102, 0]]),
-               torch.tensor([[1] * 7, [1] * 6 + [0]]), torch.tensor([[0] * 3 + [1] * 4, [0] * 3 + [1] * 3 + [0]]))
-    axes = {0: "n", 1: "tokens"}
-    torch.onnx.export(graph.eval(), example, full, input_names=INPUTS, output_names=["logits"], opset_version=17,
-                      dynamic_axes={**dict.fromkeys(INPUTS, axes), "logits": {0: "n"}}, dynamo=False)
+    example = (
+        torch.tensor([[101, 2054, 102, 101, 2023, 2003, 102], [101, 2054, 102, 101, 2023, 102, 0]]),
+        torch.tensor([[1] * 7, [1] * 6 + [0]]),
+        torch.tensor([[0] * 3 + [1] * 4, [0] * 3 + [1] * 3 + [0]]),
+    )
+    axes, rows = {0: "n", 1: "tokens"}, {0: "n"}
+    torch.onnx.export(
+        graph.eval(),
+        example,
+        full,
+        input_names=INPUTS,
+        output_names=OUTPUTS,
+        opset_version=17,
+        dynamic_axes=dict.fromkeys(INPUTS, axes) | dict.fromkeys(OUTPUTS, rows),
+        dynamo=False,
+    )
     simplify(full)
-    weights = {each.name for each in onnx.load(full).graph.initializer}
-    products = [node.name for node in onnx.load(full).graph.node
-                if node.op_type == "MatMul" and not weights & set(node.input)]
-    quantize_dynamic(full, small, op_types_to_quantize=["MatMul", "Gather"], per_channel=True,
-                     weight_type=QuantType.QInt8, nodes_to_exclude=products,
-                     extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT})
+    model = onnx.load(full)
+    weights = {each.name for each in model.graph.initializer}
+    exact = [
+        node.name
+        for node in model.graph.node
+        if (node.op_type == "MatMul" and not weights & set(node.input)) or "rarity" in node.input
+    ]
+    del model.graph.output[1:]
+    quantize_dynamic(
+        model,
+        small,
+        op_types_to_quantize=["MatMul", "Gather"],
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        nodes_to_exclude=exact,
+        extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
+    )
     return full, small
 
 
 def simplify(path: Path) -> None:
-    """Fold constants and drop Identity nodes, which hide shared weights from the quantizer; keep standard operators."""
+    """Fold constants and drop Identity nodes, which hide shared weights from the quantizer."""
     settings = onnxruntime.SessionOptions()
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     settings.optimized_model_filepath = str(path.with_suffix(".simple"))
@@ -87,7 +128,7 @@ def simplify(path: Path) -> None:
 
 
 def pair_tokenizer(base: Path) -> dict[str, object]:
-    """The base's tokenizer, with both texts written as it was trained on them: each with its own [CLS] and [SEP]."""
+    """The base's tokenizer, with both texts written as the base knows them: each with its [CLS] and [SEP]."""
     tokenizer = json.loads((base / "tokenizer.json").read_text(encoding="utf-8"))
     tokenizer["truncation"] = tokenizer["padding"] = None
 
@@ -96,8 +137,13 @@ def pair_tokenizer(base: Path) -> dict[str, object]:
         return [special[0], {"Sequence": {"id": text, "type_id": segment}}, special[1]]
 
     tokenizer["post_processor"] = {
-        "type": "TemplateProcessing", "single": framed("A", 0), "pair": framed("A", 0) + framed("B", 1),
-        "special_tokens": {token: {"id": token, "ids": [at], "tokens": [token]} for token, at in (("[CLS]", 101), ("[SEP]", 102))},
+        "type": "TemplateProcessing",
+        "single": framed("A", 0),
+        "pair": framed("A", 0) + framed("B", 1),
+        "special_tokens": {
+            token: {"id": token, "ids": [at], "tokens": [token]}
+            for token, at in (("[CLS]", 101), ("[SEP]", 102))
+        },
     }
     return tokenizer
 
@@ -105,12 +151,26 @@ def pair_tokenizer(base: Path) -> dict[str, object]:
 def model_config(version: str, joint_layers: int) -> dict[str, object]:
     """What ``config.json`` of the folder says."""
     return {
-        "architectures": ["BertForSequenceClassification"], "model_type": "bert", "num_labels": 1,
-        "id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}, "vocab_size": 30522, "hidden_size": 384,
-        "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536,
-        "max_position_embeddings": 512, "pad_token_id": 0,
-        "secondpass": {"name": NAME, "version": version, "base_model": "sentence-transformers/all-MiniLM-L6-v2",
-                       "one_query_per_batch": True, "max_length": 512, "joint_layers": joint_layers},
+        "architectures": ["BertForSequenceClassification"],
+        "model_type": "bert",
+        "num_labels": 1,
+        "id2label": {"0": "LABEL_0"},
+        "label2id": {"LABEL_0": 0},
+        "vocab_size": 30522,
+        "hidden_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 12,
+        "intermediate_size": 1536,
+        "max_position_embeddings": 512,
+        "pad_token_id": 0,
+        "secondpass": {
+            "name": NAME,
+            "version": version,
+            "base_model": "sentence-transformers/all-MiniLM-L6-v2",
+            "one_query_per_batch": True,
+            "max_length": 512,
+            "joint_layers": joint_layers,
+        },
     }
 
 
@@ -126,12 +186,16 @@ def main() -> None:
     options = parser.parse_args()
     config = tomllib.loads(options.config.read_text())
     depth = config["model"]["joint_layers"]
-    full, small = export(load_graph(options, depth, WORK / config["data"]["name"]), WORK / config["train"]["name"] / "onnx")
+    full, small = export(
+        load_graph(options, depth, WORK / config["data"]["name"]), WORK / config["train"]["name"] / "onnx"
+    )
     print(f"{full}: {full.stat().st_size / 1e6:.1f} MB, {small}: {small.stat().st_size / 1e6:.1f} MB")
     if options.ship:
         (DESTINATION / "onnx").mkdir(parents=True, exist_ok=True)
         (DESTINATION / "onnx" / "model.onnx").write_bytes(small.read_bytes())
-        (DESTINATION / "config.json").write_text(json.dumps(model_config(options.version, depth), indent=2) + "\n")
+        (DESTINATION / "config.json").write_text(
+            json.dumps(model_config(options.version, depth), indent=2) + "\n"
+        )
         tokenizer = json.dumps(pair_tokenizer(options.base), ensure_ascii=False, separators=(",", ":"))
         (DESTINATION / "tokenizer.json").write_text(tokenizer + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The residual cross-encoder: cosine + max-sim of a frozen bi-encoder, plus a joint branch that starts at zero."""
+"""The residual cross-encoder: cosine + max-sim of a frozen bi-encoder, plus a joint branch from zero."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Layer(nn.Module):
         self.down = nn.Linear(4 * WIDTH, WIDTH)
         self.output_norm = nn.LayerNorm(WIDTH, eps=1e-12)
 
-    def forward(self, states: Tensor, mask: Tensor, other: Tensor | None = None, dropout: float = 0.0) -> Tensor:
+    def forward(
+        self, states: Tensor, mask: Tensor, other: Tensor | None = None, dropout: float = 0.0
+    ) -> Tensor:
         """Return the next states, (n, tokens, width).
 
         Args:
@@ -50,7 +52,9 @@ class Layer(nn.Module):
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     """Multi-head attention written out, so that the export holds plain MatMul and Softmax nodes."""
-    heads = [each.reshape(each.shape[0], -1, HEADS, HEAD_WIDTH).transpose(1, 2) for each in (query, key, value)]
+    heads = [
+        each.reshape(each.shape[0], -1, HEADS, HEAD_WIDTH).transpose(1, 2) for each in (query, key, value)
+    ]
     scores = heads[0] @ heads[1].transpose(-1, -2) * HEAD_WIDTH**-0.5 + mask
     return (scores.softmax(-1) @ heads[2]).transpose(1, 2).reshape(query.shape[0], -1, WIDTH)
 
@@ -77,7 +81,7 @@ class Encoder(nn.Module):
 
 
 class JointBranch(nn.Module):
-    """What is trained: joint layers over the query's tokens, a head that starts at zero, and the residual's weights."""
+    """What is trained: joint layers over the query's tokens, a head from zero, the residual's weights."""
 
     def __init__(self, depth: int = 3) -> None:
         super().__init__()
@@ -95,8 +99,14 @@ class JointBranch(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(
-        self, query: Tensor, query_mask: Tensor, passage: list[Tensor], passage_mask: Tensor,
-        features: Tensor, cosine: Tensor, dropout: float = 0.0,
+        self,
+        query: Tensor,
+        query_mask: Tensor,
+        passage: list[Tensor],
+        passage_mask: Tensor,
+        features: Tensor,
+        cosine: Tensor,
+        dropout: float = 0.0,
     ) -> Tensor:
         """Return the logits, (n,).
 
@@ -112,7 +122,7 @@ class JointBranch(nn.Module):
         mask = additive(torch.cat([query_mask, passage_mask], 1))
         states = query + self.match(features)
         for layer, other in zip(self.layers, passage, strict=True):
-            states = layer(states, mask, other + self.passage_segment, dropout)
+            states = layer(states, mask, other + self.passage_segment.to(other.dtype), dropout)
         pooled = torch.cat([states[:, 0], mean_pool(states, query_mask)], 1)
         hidden = functional.gelu(self.head_hidden(self.head_norm(pooled)))
         extra = self.head_out(functional.dropout(hidden, dropout, dropout > 0)).squeeze(-1)
@@ -137,13 +147,19 @@ def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
 def mean_maxsim(maxsim: Tensor, query_mask: Tensor) -> Tensor:
     """Mean max-sim over the query's word tokens: all but [CLS] and [SEP], the first and the last, (n,).
 
-    ``maxsim`` must be zero at both (`match_features` sees to it). A query without words counts as one with a single word.
+    ``maxsim`` must be zero at both (`match_features` sees to it). A query without words counts as having one.
     """
     return (maxsim * query_mask).sum(1) / (query_mask.sum(1) - 2).clamp(min=1)
 
 
-def match_features(query: Tensor, query_ids: Tensor, passage: Tensor, passage_ids: Tensor,
-                   passage_mask: Tensor, rarity: Tensor) -> Tensor:
+def match_features(
+    query: Tensor,
+    query_ids: Tensor,
+    passage: Tensor,
+    passage_ids: Tensor,
+    passage_mask: Tensor,
+    rarity: Tensor,
+) -> Tensor:
     """How each query token is met in the passage, (n, tokens, FEATURES); zero for [CLS], [SEP] and padding.
 
     Args:
@@ -166,8 +182,13 @@ def match_features(query: Tensor, query_ids: Tensor, passage: Tensor, passage_id
 def load_encoder(folder: Path) -> Encoder:
     """Read the frozen bi-encoder from ``model.safetensors`` of a BERT checkpoint folder."""
     encoder = Encoder()
-    encoder.load_state_dict({ours: tensor for name, tensor in load_file(folder / "model.safetensors").items()
-                             if (ours := renamed(name))})
+    encoder.load_state_dict(
+        {
+            ours: tensor
+            for name, tensor in load_file(folder / "model.safetensors").items()
+            if (ours := renamed(name))
+        }
+    )
     return encoder.eval().requires_grad_(False)
 
 
@@ -176,11 +197,17 @@ def renamed(name: str) -> str | None:
     if "pooler" in name or "position_ids" in name:
         return None
     for theirs, ours in (
-        ("embeddings.word_embeddings", "words"), ("embeddings.position_embeddings", "positions"),
-        ("embeddings.token_type_embeddings", "types"), ("embeddings.LayerNorm", "norm"),
-        ("encoder.layer.", "layers."), ("attention.self.", ""), ("attention.output.dense", "out"),
-        ("attention.output.LayerNorm", "attention_norm"), ("intermediate.dense", "up"),
-        ("output.dense", "down"), ("output.LayerNorm", "output_norm"),
+        ("embeddings.word_embeddings", "words"),
+        ("embeddings.position_embeddings", "positions"),
+        ("embeddings.token_type_embeddings", "types"),
+        ("embeddings.LayerNorm", "norm"),
+        ("encoder.layer.", "layers."),
+        ("attention.self.", ""),
+        ("attention.output.dense", "out"),
+        ("attention.output.LayerNorm", "attention_norm"),
+        ("intermediate.dense", "up"),
+        ("output.dense", "down"),
+        ("output.LayerNorm", "output_norm"),
     ):
         name = name.replace(theirs, ours)
     return name
@@ -189,6 +216,6 @@ def renamed(name: str) -> str | None:
 def new_branch(encoder: Encoder, depth: int) -> JointBranch:
     """A branch at step 0: its layers are copies of the encoder's last ones, its head is zero."""
     branch = JointBranch(depth)
-    for ours, theirs in zip(branch.layers, encoder.layers[DEPTH - depth:], strict=True):
+    for ours, theirs in zip(branch.layers, encoder.layers[DEPTH - depth :], strict=True):
         ours.load_state_dict(theirs.state_dict())
     return branch.requires_grad_(True)

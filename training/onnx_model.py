@@ -27,18 +27,24 @@ class OnnxReranker:
         """Ids and segments of each pair; what is too long is cut from the passage's end, its [SEP] kept."""
         encodings = self.tokenizer.encode_batch([(query, passage) for passage in passages])
         cut = self.max_length
-        return [(each.ids, each.type_ids) if len(each.ids) <= cut
-                else (each.ids[: cut - 1] + each.ids[-1:], each.type_ids[: cut - 1] + each.type_ids[-1:])
-                for each in encodings]
+        return [
+            (each.ids, each.type_ids)
+            if len(each.ids) <= cut
+            else (each.ids[: cut - 1] + each.ids[-1:], each.type_ids[: cut - 1] + each.type_ids[-1:])
+            for each in encodings
+        ]
 
     def score(self, query: str, passages: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
         """Logits of the passages, (n,), in their order."""
+        return self.outputs(query, passages, batch_tokens)[0]
+
+    def outputs(self, query: str, passages: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
+        """All that the model gives, (outputs, n): logits, and from an fp32 export also cosine + max-sim."""
         pairs = self.encode(query, passages)
-        scores = np.zeros(len(pairs), np.float32)
+        found = np.zeros((len(self.session.get_outputs()), len(pairs)), np.float32)
         for batch in self.batches(pairs, batch_tokens):
-            feed = pad([pairs[each] for each in batch])
-            scores[batch] = self.session.run(None, feed)[0][:, 0]
-        return scores
+            found[:, batch] = np.stack(self.session.run(None, pad([pairs[each] for each in batch])))[:, :, 0]
+        return found
 
     @staticmethod
     def batches(pairs: Sequence[tuple[list[int], list[int]]], batch_tokens: int) -> list[list[int]]:

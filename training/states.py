@@ -1,4 +1,4 @@
-"""Token states of the frozen bi-encoder, computed once and kept in one file that is read by memory mapping."""
+"""Token states of the frozen bi-encoder, computed once, kept in one file, read by memory mapping."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[lis
 
 
 class States:
-    """Per text: ids (tokens,), states (tokens, depths, width) in bfloat16, pooled (width,) float32 of unit length.
+    """Per text: ids (tokens,), bfloat16 states (tokens, depths, width), float32 pooled (width,), unit length.
 
     The depth 6 is stored at unit length, since only its cosines are used.
     """
@@ -38,7 +38,7 @@ class States:
         return len(self.starts) - 1
 
     def batch(self, texts: Sequence[int]) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return ids (n, tokens), mask (n, tokens) and for each depth the states (n, tokens, width), padded with zeros."""
+        """Ids (n, tokens), mask (n, tokens) and for each depth the states (n, tokens, width), zero-padded."""
         spans = [(self.starts[text], self.starts[text + 1]) for text in texts]
         longest = max(end - start for start, end in spans)
         ids = np.zeros((len(spans), longest), np.int64)
@@ -51,12 +51,15 @@ class States:
 
 
 @torch.inference_mode()
-def encode(encoder: Encoder, ids: Sequence[list[int]], depths: Sequence[int] = (),
-           path: Path | None = None) -> np.ndarray:
+def encode(
+    encoder: Encoder, ids: Sequence[list[int]], depths: Sequence[int] = (), path: Path | None = None
+) -> np.ndarray:
     """Return the pooled texts (n, width); with ``path`` also write `States` of these depths there."""
     starts = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
     pooled = np.zeros((len(ids), WIDTH), np.float32)
-    file = path and np.memmap(path.with_suffix(".bf16"), np.uint16, "w+", shape=(starts[-1], len(depths), WIDTH))
+    file = path and np.memmap(
+        path.with_suffix(".bf16"), np.uint16, "w+", shape=(starts[-1], len(depths), WIDTH)
+    )
     for batch in by_length(ids):
         tokens = torch.zeros(len(batch), max(len(ids[text]) for text in batch), dtype=torch.long)
         for row, text in enumerate(batch):

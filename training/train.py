@@ -1,13 +1,12 @@
 """Train the joint branch. A run that was cut off goes on exactly where its last checkpoint left it.
 
-    python -m training.train --config training/configs/first.toml --base FOLDER
+python -m training.train --config training/configs/first.toml --base FOLDER
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 import tomllib
 from copy import deepcopy
@@ -19,14 +18,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from training.model import JointBranch, load_encoder, new_branch
+from training.model import load_encoder, new_branch
 from training.prepare import WORK
 from training.states import States
 from training.validate import ValidationSet, pair_inputs, validate
 
 
 class Batches:
-    """Groups of one positive and some negatives; the batch of a step depends on the seed and the step alone."""
+    """Groups of one positive and some negatives; a batch depends on the seed and the step alone."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], seed: int) -> None:
         saved = np.load(folder / "groups.npz")
@@ -37,10 +36,12 @@ class Batches:
         self.rarity = torch.from_numpy(np.load(folder / "rarity.npy"))
 
     def inputs(self, step: int) -> tuple[Any, ...]:
-        """What `JointBranch.forward` takes, for groups * (1 + hard + 1 random) pairs, the positive first in each group."""
+        """What `JointBranch.forward` takes: groups of a positive, hard negatives and one random passage."""
         start = step * self.groups
         epoch, offset = divmod(start, len(self.query) - self.groups)
-        chosen = np.random.default_rng([self.seed, epoch]).permutation(len(self.query))[offset : offset + self.groups]
+        chosen = np.random.default_rng([self.seed, epoch]).permutation(len(self.query))[
+            offset : offset + self.groups
+        ]
         generator = np.random.default_rng([self.seed, 1, step])
         query, passage = [], []
         for group in chosen:
@@ -50,7 +51,7 @@ class Batches:
         return pair_inputs(self.queries, self.passages, query, passage, self.rarity)
 
     def sample(self, ordered: np.ndarray, generator: np.random.Generator) -> list[int]:
-        """Some negatives, the closest ones likelier: their probability falls off geometrically with the rank."""
+        """Some negatives; their probability falls off geometrically with their rank."""
         ordered = ordered[ordered >= 0]
         weights = self.hardest ** np.arange(len(ordered))
         return generator.choice(ordered, self.hard, replace=False, p=weights / weights.sum()).tolist()
@@ -65,7 +66,10 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         data = WORK / config["data"]["name"]
         self.batches = Batches(data, self.settings, self.seed)
-        self.sets = [ValidationSet(data, name, self.settings["validation_queries"]) for name in config["validation"]["sets"]]
+        self.sets = [
+            ValidationSet(data, name, self.settings["validation_queries"])
+            for name in config["validation"]["sets"]
+        ]
         torch.manual_seed(self.seed)
         self.branch = new_branch(load_encoder(base), config["model"]["joint_layers"])
         self.average = deepcopy(self.branch).requires_grad_(False)
@@ -79,8 +83,10 @@ class Run:
             kind = slow if name.startswith("layers") else residual if parameter.ndim == 0 else fast
             kind.append(parameter)
         names = ("rate_layers", "rate_new", "rate_residual")
-        return [{"params": each, "base": self.settings[name], "weight_decay": decay}
-                for each, name, decay in zip((slow, fast, residual), names, (0.01, 0.01, 0.0), strict=True)]
+        return [
+            {"params": each, "base": self.settings[name], "weight_decay": decay}
+            for each, name, decay in zip((slow, fast, residual), names, (0.01, 0.01, 0.0), strict=True)
+        ]
 
     def rate(self) -> float:
         """Linear warm-up, then linear decay to zero, as a factor."""
@@ -109,7 +115,7 @@ class Run:
         return loss.item(), (logits.argmax(1) == 0).float().mean().item()
 
     def loss(self, logits: Tensor, inputs: tuple[Any, ...]) -> Tensor:
-        """Listwise softmax cross-entropy; plus, where configured, the same for the branch without its residual."""
+        """Listwise softmax cross-entropy; where configured, also for the branch without its residual."""
         target = torch.zeros(len(logits), dtype=torch.long)
         loss = cross_entropy(logits, target)
         if self.settings["alone"]:
@@ -127,10 +133,24 @@ class Run:
         print("validation", json.dumps(self.history[-1]), flush=True)
         (self.folder / "history.json").write_text(json.dumps(self.history, indent=1))
 
+    def report(self, losses: list[tuple[float, float]]) -> None:
+        """Print the mean loss, the share of positives that came first, and the residual's weights."""
+        loss, first = np.mean(losses, axis=0)
+        weights = (self.branch.cosine_weight, self.branch.maxsim_weight, self.branch.log_scale)
+        residual = [round(each.item(), 3) for each in weights]
+        clock = time.strftime("%H:%M:%S")
+        print(f"{clock} step {self.step} loss {loss:.4f} first {first:.3f} residual {residual}", flush=True)
+
     def checkpoint(self) -> None:
         """Write everything that a later process needs to go on."""
-        kept = {"branch": self.branch.state_dict(), "average": self.average.state_dict(), "step": self.step,
-                "optimizer": self.optimizer.state_dict(), "best": self.best, "history": self.history}
+        kept = {
+            "branch": self.branch.state_dict(),
+            "average": self.average.state_dict(),
+            "step": self.step,
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "history": self.history,
+        }
         save(kept, self.folder / "checkpoint.pt")
 
     def resume(self) -> None:
@@ -147,7 +167,7 @@ class Run:
 def save(what: object, path: Path) -> None:
     """Write and rename, so that a kill never leaves half a file."""
     torch.save(what, path.with_suffix(".partial"))
-    os.replace(path.with_suffix(".partial"), path)
+    path.with_suffix(".partial").replace(path)
 
 
 def main() -> None:
@@ -165,9 +185,7 @@ def main() -> None:
     while run.step < run.settings["steps"]:
         losses.append(run.advance())
         if run.step % 50 == 0:
-            loss, first = np.mean(losses, axis=0)
-            weights = [round(each.item(), 3) for each in (run.branch.cosine_weight, run.branch.maxsim_weight, run.branch.log_scale)]
-            print(f"step {run.step} loss {loss:.4f} first {first:.3f} residual {weights} {time.strftime('%H:%M:%S')}", flush=True)
+            run.report(losses)
             losses = []
         if run.step % run.settings["validate_every"] == 0 or run.step == run.settings["steps"]:
             run.check()

@@ -1,4 +1,4 @@
-"""nDCG@10 on the validation sets, from their precomputed states: cheap enough to do every few minutes of training."""
+"""nDCG@10 on the validation sets, from precomputed states: cheap enough to do every few minutes."""
 
 from __future__ import annotations
 
@@ -43,17 +43,22 @@ class ValidationSet:
         for query, top in enumerate(self.top):
             inputs = pair_inputs(self.queries, self.passages, [query] * len(top), top.tolist(), rarity)
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = branch.residual(inputs[4], inputs[1], inputs[5]) if residual_only else branch(*inputs)
+                logits = (
+                    branch.residual(inputs[4], inputs[1], inputs[5]) if residual_only else branch(*inputs)
+                )
             found.append(logits.float().numpy())
         return np.stack(found)
 
 
-def pair_inputs(queries: States, passages: States, query: list[int], passage: list[int],
-                rarity: Tensor) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor, Tensor]:
+def pair_inputs(
+    queries: States, passages: States, query: list[int], passage: list[int], rarity: Tensor
+) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor, Tensor]:
     """Everything `JointBranch.forward` takes for pairs of a query and a passage, by position."""
     query_ids, query_mask, query_states = queries.batch(query)
     passage_ids, passage_mask, passage_states = passages.batch(passage)
-    features = match_features(query_states[-1], query_ids, passage_states[-1], passage_ids, passage_mask, rarity)
+    features = match_features(
+        query_states[-1], query_ids, passage_states[-1], passage_ids, passage_mask, rarity
+    )
     cosine = torch.from_numpy((queries.pooled[query] * passages.pooled[passage]).sum(1))
     return query_states[0], query_mask, passage_states[:-1], passage_mask, features.float(), cosine
 
