@@ -21,6 +21,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableLambda
+from langchain_core.tracers.context import collect_runs
 from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ValidationError
 
@@ -308,6 +309,13 @@ class TestRunnable:
         retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=WordOverlap(), k_final=1)
         retriever.invoke("annual fee", config={"callbacks": [recorder]})
         assert recorder.events == ["annual fee", ["d5"]]
+
+    def test_retrieve_is_traced_like_invoke(self, in_memory: InMemoryVectorStore) -> None:
+        retriever = RerankedRetriever(vectorstore=in_memory, reranker_model=WordOverlap(), k_final=1)
+        with collect_runs() as collected:
+            retriever.retrieve("annual fee")
+        [traced] = collected.traced_runs
+        assert (traced.run_type, traced.inputs) == ("retriever", {"query": "annual fee"})
 
 
 class TestRerankerChoice:
