@@ -28,7 +28,12 @@ def command(
     ] = None,
     file: Annotated[
         str | None,
-        typer.Option("--queries", metavar="FILE", help="A file with one query a line; - reads stdin."),
+        typer.Option(
+            "--queries",
+            metavar="FILE",
+            help="A file with one query a line; - reads stdin.",
+            show_default=False,
+        ),
     ] = None,
     index: options.IndexFolder = None,
     reranker: Annotated[
@@ -36,8 +41,8 @@ def command(
         typer.Option(
             "--reranker",
             metavar="NAME",
-            help="Stage 2: auto, a name or a folder; repeat it to compare several.",
-            show_default="auto",
+            help="Stage 2: auto, a name or a folder; repeatable. [default: auto]",
+            show_default=False,
         ),
     ] = None,
     k: options.K = None,
@@ -50,7 +55,11 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
-    """Show stage 1's list beside the re-ranked ones, and how each hit moved."""
+    """Show what re-ranking changes.
+
+    Stage 1's list stands beside the re-ranked ones, with the move of each hit: new (it was not among stage 1's
+    first k), up 5, down 2, same. Several queries end in a summary.
+    """
     flags = {"index": index, "k": k, "candidates": candidates, "stage1": stage1, "quiet": quiet}
     chosen = settings.load(flags)
     asked = queries.from_arguments(texts or [], file)
@@ -85,15 +94,8 @@ def _show(
     if as_json:
         from . import jsonout
 
-        jsonout.emit(
-            {
-                "k": chosen.k,
-                "candidates": chosen.candidates,
-                "stage1": chosen.stage1,
-                "comparisons": [] if summary_only else [jsonout.comparison(each) for each in comparisons],
-                "summary": jsonout.summary(summary),
-            }
-        )
+        shown = [] if summary_only else comparisons
+        jsonout.emit(jsonout.comparisons(shown, summary, chosen.candidates))
         return
     from . import side_by_side, terminal
 

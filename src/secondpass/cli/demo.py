@@ -14,7 +14,7 @@ from .corpus import build_corpus
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
-    from ..index import AddReport
+    from ..index import AddReport, IndexStatus
     from .settings import Settings
 
 __all__ = ["EXAMPLE", "NAME", "QUESTIONS", "build_corpus", "command"]
@@ -36,14 +36,20 @@ def command(
     folder: Annotated[
         str | None,
         typer.Option(
-            "--folder", metavar="DIR", help="Where text and index are kept.", show_default="the user's cache"
+            "--folder",
+            metavar="DIR",
+            help="Where text and index are kept. [default: the user's cache folder]",
         ),
     ] = None,
     reranker: options.RerankerName = None,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
-    """Index the documentation of your Python's standard library, and ask five ambiguous questions."""
+    """Index your Python's own documentation and search it.
+
+    The text is the docstrings and help pages of the standard library. Five ambiguous questions follow, stage 1
+    beside stage 2. A second run embeds nothing.
+    """
     home = _home(folder)
     chosen = settings.load({"reranker": reranker, "quiet": quiet, "index": str(home / "index")})
     chosen = replace(
@@ -51,11 +57,14 @@ def command(
     )
     if not as_json:
         _introduce(home)
-    report = _fill(chosen, home)
+    report, after = _fill(chosen, home)
     if not as_json:
-        _show_report(report)
+        _show_report(report, after)
     comparisons = _ask(chosen)
-    _show(comparisons, chosen, report, home, as_json)
+    if as_json:
+        _emit_json(comparisons, chosen, report, after)
+    else:
+        _show(comparisons, home)
     return 0
 
 
@@ -68,7 +77,7 @@ def _home(folder: str | None) -> Path:
     return Path(platformdirs.user_cache_dir("secondpass", appauthor=False)) / "demo"
 
 
-def _fill(chosen: Settings, home: Path) -> AddReport:
+def _fill(chosen: Settings, home: Path) -> tuple[AddReport, IndexStatus]:
     from ..errors import IndexWriteError
     from .index import fill
 
@@ -104,48 +113,40 @@ def _introduce(home: Path) -> None:
     sys.stdout.flush()
 
 
-def _show_report(report: AddReport) -> None:
+def _show_report(report: AddReport, after: IndexStatus) -> None:
     from .render import flowing
     from .terminal import count, emit, output
 
     console = output()
-    documents = report.added + report.changed + report.unchanged
     facts = [
-        count(documents, "document"),
-        count(report.passages, "passage"),
+        count(after.documents, "document"),
+        count(after.passages, "passage"),
         f"{report.embedded:,} embedded now",
         f"{report.seconds:.1f} s",
     ]
     emit(console, flowing(console.width, facts, style="dim"), "")
 
 
-def _show(
-    comparisons: list[Comparison], chosen: Settings, report: AddReport, home: Path, as_json: bool
+def _emit_json(
+    comparisons: list[Comparison], chosen: Settings, report: AddReport, after: IndexStatus
 ) -> None:
     from ..comparison import summarize
+    from . import jsonout
 
-    summary = summarize(comparisons)
-    if as_json:
-        from . import jsonout
+    jsonout.emit(
+        {"index": jsonout.add_report(report, after)}
+        | jsonout.comparisons(comparisons, summarize(comparisons), chosen.candidates)
+    )
 
-        jsonout.emit(
-            {
-                "folder": str(home),
-                "index": jsonout.add_report(str(chosen.index), report),
-                "k": chosen.k,
-                "candidates": chosen.candidates,
-                "stage1": chosen.stage1,
-                "comparisons": [jsonout.comparison(each) for each in comparisons],
-                "summary": jsonout.summary(summary),
-            }
-        )
-        return
+
+def _show(comparisons: list[Comparison], home: Path) -> None:
     from rich.text import Text
 
+    from ..comparison import summarize
     from . import side_by_side, terminal
 
     console = terminal.output()
     for each in comparisons:
         side_by_side.show_comparison(console, each, lines=3, base=home / "corpus")
-    side_by_side.show_summary(console, summary)
+    side_by_side.show_summary(console, summarize(comparisons))
     terminal.emit(console, "", Text("next: secondpass index your/folder", style="bold"))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import options, settings
+from .options import option
 
 if TYPE_CHECKING:
-    from ..index import AddReport
+    from ..index import AddReport, IndexStatus
     from .settings import Settings
 
 __all__ = ["EXAMPLE", "NAME", "command", "fill"]
@@ -24,38 +25,22 @@ def command(
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove indexed documents whose files are gone.")
     ] = False,
-    text_field: Annotated[
-        str | None,
-        typer.Option("--text-field", metavar="NAME", help="Field of CSV, JSON and JSONL rows with the text."),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option("--size", metavar="N", help="Most characters of a passage.", show_default="500"),
-    ] = None,
-    overlap: Annotated[
-        int | None,
-        typer.Option("--overlap", metavar="N", help="Characters that neighbours share.", show_default="50"),
-    ] = None,
-    store: Annotated[
-        str | None,
-        typer.Option(
-            "--store", metavar="KIND", help="Keeper of the vectors: sqlite or chroma.", show_default="sqlite"
-        ),
-    ] = None,
+    text_field: Annotated[str | None, option("--text-field", key="text-field", metavar="NAME")] = None,
+    size: Annotated[int | None, option("--size", key="size", metavar="N")] = None,
+    overlap: Annotated[int | None, option("--overlap", key="overlap", metavar="N")] = None,
+    store: Annotated[str | None, option("--store", key="store", metavar="KIND")] = None,
     max_file_size: Annotated[
-        str | None,
-        typer.Option("--max-file-size", metavar="SIZE", help="Skip larger files.", show_default="50MB"),
+        str | None, option("--max-file-size", key="max-file-size", metavar="SIZE")
     ] = None,
-    gitignore: Annotated[
-        bool | None,
-        typer.Option(
-            "--gitignore/--no-gitignore", help="Leave out what .gitignore names.", show_default="yes"
-        ),
-    ] = None,
+    gitignore: Annotated[bool | None, option("--gitignore/--no-gitignore", key="gitignore")] = None,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
-    """Read files, split them into passages, embed and store them. Unchanged files cost nothing."""
+    """Index files and folders.
+
+    They are read, split into passages, embedded and stored. Files that have not changed cost nothing; one that
+    cannot be read is reported and skipped (exit code 1).
+    """
     flags = {
         "index": index,
         "text_field": text_field,
@@ -67,17 +52,19 @@ def command(
         "quiet": quiet,
     }
     chosen = settings.load(flags)
-    report = fill(chosen, paths, prune=prune)
+    report, after = fill(chosen, paths, prune=prune)
     failed = any(each.error for each in report.skipped)
     if as_json:
-        _emit_json(chosen, report)
+        from . import jsonout
+
+        jsonout.emit(jsonout.add_report(report, after))
     else:
-        _show(chosen, report)
+        _show(report, after)
     return int(failed)
 
 
-def fill(chosen: Settings, paths: list[str], *, prune: bool = False) -> AddReport:
-    """Index paths as the settings say, with a progress bar on stderr."""
+def fill(chosen: Settings, paths: list[str], *, prune: bool = False) -> tuple[AddReport, IndexStatus]:
+    """Index paths as the settings say, with a progress bar; return what was done and what is there now."""
     from ..index import Index
     from ..loading import LoadOptions
     from ..splitting import RecursiveSplitter
@@ -93,34 +80,25 @@ def fill(chosen: Settings, paths: list[str], *, prune: bool = False) -> AddRepor
         Index.open(chosen.index, store=chosen.store, splitter=splitter) as index,
         indexing(chosen.quiet) as progress,
     ):
-        return index.add(paths, prune=prune, options=options_, progress=progress)
+        report = index.add(paths, prune=prune, options=options_, progress=progress)
+        return report, index.status()
 
 
-def _emit_json(chosen: Settings, report: AddReport) -> None:
-    from . import jsonout
-
-    jsonout.emit(jsonout.add_report(str(chosen.index), report))
-
-
-def _show(chosen: Settings, report: AddReport) -> None:
+def _show(report: AddReport, after: IndexStatus) -> None:
     from rich.text import Text
 
     from .render import flowing
     from .terminal import count, emit, output, shown_path, without_controls
 
     console = output()
-    documents = report.added + report.changed + report.unchanged
-    head = Text(f"{count(documents, 'document')} in {shown_path(str(chosen.index))}", style="bold")
+    head = Text(f"{count(after.documents, 'document')}, {count(after.passages, 'passage')} in ", style="bold")
+    head.append(shown_path(after.path))
     changes = [f"{report.added:,} added", f"{report.changed:,} changed", f"{report.unchanged:,} unchanged"]
     if report.removed:
         changes.append(f"{report.removed:,} removed")
     emit(console, head, flowing(console.width, changes))
     speed = f" ({report.embedded / report.seconds:,.0f}/s)" if report.embedded and report.seconds else ""
-    cost = [
-        count(report.passages, "passage"),
-        f"{report.embedded:,} embedded{speed}",
-        f"{report.seconds:.1f} s",
-    ]
+    cost = [f"{count(report.embedded, 'text')} embedded{speed}", f"{report.seconds:.1f} s"]
     emit(console, flowing(console.width, cost, style="dim"))
     for each in report.skipped:
         style = "yellow" if each.error else "dim"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..comparison import Comparison, SecondPass, Summary
 from ..types import Hit, MetadataValue, Passage, SearchResult
 
 if TYPE_CHECKING:
-    from ..index import AddReport
+    from ..index import AddReport, DocumentSummary, IndexStatus
 
-__all__ = ["add_report", "comparison", "emit", "hit", "search_result", "summary"]
+__all__ = ["add_report", "comparison", "comparisons", "emit", "hit", "search_result", "status", "summary"]
 
 Shape = dict[str, Any]
 
@@ -90,11 +91,22 @@ def _place(passage: Passage) -> Shape:
     }
 
 
+def comparisons(values: Sequence[Comparison], over_all: Summary, candidates: int) -> Shape:
+    """Return the shape of ``compare --json``; ``candidates`` is how many were asked for."""
+    return {
+        "k": over_all.k,
+        "candidates": candidates,
+        "comparisons": [comparison(each) for each in values],
+        "summary": summary(over_all),
+    }
+
+
 def comparison(value: Comparison) -> Shape:
     """Return one entry of ``comparisons`` of ``compare --json``."""
     return {
         "query": value.query,
         "stage1": {
+            "how": value.stage1.stage1,
             "hits": [hit(each) for each in value.stage1.hits],
             "timings_ms": {
                 "embed": _ms(value.stage1.timings.embed),
@@ -145,10 +157,10 @@ def _ms(milliseconds: float) -> float:
     return round(milliseconds, 3)
 
 
-def add_report(index: str, report: AddReport) -> Shape:
+def add_report(report: AddReport, after: IndexStatus) -> Shape:
     """Return the shape of ``index --json``."""
     return {
-        "index": index,
+        "index": after.path,
         "added": report.added,
         "changed": report.changed,
         "unchanged": report.unchanged,
@@ -159,4 +171,34 @@ def add_report(index: str, report: AddReport) -> Shape:
             {"path": each.path, "reason": each.reason, "error": each.error} for each in report.skipped
         ],
         "seconds": round(report.seconds, 3),
+        "total": {"documents": after.documents, "passages": after.passages},
     }
+
+
+def status(value: IndexStatus, documents: Sequence[DocumentSummary] | None) -> Shape:
+    """Return the shape of ``status --json``; ``documents`` is a list only where it was asked for."""
+    shape = {
+        "index": value.path,
+        "documents": value.documents,
+        "passages": value.passages,
+        "texts": value.texts,
+        "embedder": value.embedder,
+        "dimension": value.dimension,
+        "splitter": dict(value.splitter),
+        "store": value.store,
+        "size_bytes": value.size_bytes,
+        "generation": value.generation,
+        "format": value.format,
+        "pending": value.pending,
+    }
+    if documents is not None:
+        shape["document_list"] = [
+            {
+                "id": each.id,
+                "source": each.source,
+                "passages": each.passages,
+                "characters": each.characters,
+            }
+            for each in documents
+        ]
+    return shape

@@ -18,7 +18,10 @@ app = typer.Typer(rich_markup_mode=None, no_args_is_help=False)
 
 @app.command("list", epilog="Example: secondpass models list --json")
 def list_models(as_json: options.Json = False) -> int:
-    """List the models with a short name and those in your model folder; touches no network."""
+    """List known models and your own.
+
+    Shown are those with a short name and those in your model folder. No network is touched.
+    """
     rows = _rows()
     if as_json:
         from . import jsonout
@@ -31,11 +34,16 @@ def list_models(as_json: options.Json = False) -> int:
 
 @app.command("pull", epilog="Example: secondpass models pull ms-marco-MiniLM-L-6-v2")
 def pull(
-    name: Annotated[str, typer.Argument(help="A short name, or owner/name on the Hugging Face hub.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A short name, or owner/name on the Hugging Face hub.")
+    ],
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
-    """Fetch a re-ranker from the Hugging Face hub, so that it can be named from then on."""
+    """Fetch a re-ranker from the Hugging Face hub.
+
+    From then on it can be named without any network.
+    """
     import sys
 
     from .. import models

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from .settings import KEYS
 
 __all__ = [
     "Candidates",
@@ -15,39 +17,25 @@ __all__ = [
     "RerankerName",
     "Stage1",
     "Where",
+    "option",
 ]
 
-IndexFolder = Annotated[
-    str | None,
-    typer.Option("--index", metavar="DIR", help="Folder of the index.", show_default="./.secondpass"),
-]
-RerankerName = Annotated[
-    str | None,
-    typer.Option(
-        "--reranker", metavar="NAME", help="Stage 2: auto, none, a name or a folder.", show_default="auto"
-    ),
-]
-Candidates = Annotated[
-    int | None,
-    typer.Option(
-        "--candidates", metavar="N", help="Passages that stage 1 hands to stage 2.", show_default="20"
-    ),
-]
-K = Annotated[
-    int | None,
-    typer.Option(
-        "--k", "-k", metavar="N", help="Hits that come back, at most --candidates.", show_default="3"
-    ),
-]
-Stage1 = Annotated[
-    str | None,
-    typer.Option(
-        "--stage1",
-        metavar="HOW",
-        help="How stage 1 searches: dense, lexical or hybrid.",
-        show_default="dense",
-    ),
-]
+
+def option(*names: str, key: str, metavar: str | None = None) -> Any:
+    """Return an option that stands for a setting: its help and its default are the setting's."""
+    setting = next(each for each in KEYS if each.key == key)
+    shown = {None: "", False: "", True: " [default: yes]"}.get(
+        setting.default, f" [default: {setting.default}]"
+    )
+    return typer.Option(*names, metavar=metavar, help=f"{setting.meaning}{shown}", show_default=False)
+
+
+IndexFolder = Annotated[str | None, option("--index", key="index", metavar="DIR")]
+RerankerName = Annotated[str | None, option("--reranker", key="reranker", metavar="NAME")]
+Candidates = Annotated[int | None, option("--candidates", key="candidates", metavar="N")]
+K = Annotated[int | None, option("--k", "-k", key="k", metavar="N")]
+Stage1 = Annotated[str | None, option("--stage1", key="stage1", metavar="HOW")]
+Quiet = Annotated[bool | None, option("--quiet", "-q", key="quiet")]
 Where = Annotated[
     list[str] | None,
     typer.Option(
@@ -57,6 +45,3 @@ Where = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md) instead of text.")]
-Quiet = Annotated[
-    bool | None, typer.Option("--quiet", "-q", help="No progress on stderr.", show_default=False)
-]

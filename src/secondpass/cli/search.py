@@ -16,7 +16,9 @@ EXAMPLE = 'secondpass search "What are the key benefits mentioned?" --k 5'
 
 
 def command(
-    query: Annotated[str, typer.Argument(help="A question or a few words; - reads it from stdin.")],
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="A question or a few words; - reads it from stdin.")
+    ],
     index: options.IndexFolder = None,
     reranker: options.RerankerName = None,
     k: options.K = None,
@@ -26,7 +28,10 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
-    """Find the passages that answer a query: search broadly, re-rank precisely."""
+    """Find the passages that answer a query.
+
+    Stage 1 searches the whole index; stage 2 reads each candidate together with the query.
+    """
     flags = {
         "index": index,
         "reranker": reranker,

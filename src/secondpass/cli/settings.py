@@ -131,18 +131,18 @@ class Setting:
 
 
 KEYS = (
-    Setting("index", "./.secondpass", _text, "folder of the index"),
-    Setting("reranker", "auto", _text, "stage 2: auto, none, a name or a folder"),
-    Setting("candidates", 20, _whole(1), "passages that stage 1 hands to stage 2"),
-    Setting("k", 3, _whole(1), "hits that come back"),
-    Setting("stage1", "dense", _choice("dense", "lexical", "hybrid"), "how stage 1 searches"),
-    Setting("store", "sqlite", _choice("sqlite", "chroma"), "where a new index keeps its vectors"),
-    Setting("size", 500, _whole(1), "most characters of a passage, for a new index"),
-    Setting("overlap", 50, _whole(0), "characters that neighbouring passages share, for a new index"),
-    Setting("text-field", None, _text, "field of CSV/JSON/JSONL rows that holds the text"),
-    Setting("max-file-size", "50MB", _size, "larger files are skipped"),
-    Setting("gitignore", True, _switch, "leave out what .gitignore names"),
-    Setting("quiet", False, _switch, "no progress on stderr"),
+    Setting("index", "./.secondpass", _text, "Folder of the index."),
+    Setting("reranker", "auto", _text, "Stage 2: auto, none, a name or a folder."),
+    Setting("candidates", 20, _whole(1), "Passages that stage 1 hands to stage 2."),
+    Setting("k", 3, _whole(1), "Hits that come back, at most the candidates."),
+    Setting("stage1", "dense", _choice("dense", "lexical", "hybrid"), "Stage 1: dense, lexical or hybrid."),
+    Setting("store", "sqlite", _choice("sqlite", "chroma"), "Keeper of the vectors: sqlite or chroma."),
+    Setting("size", 500, _whole(1), "Most characters of a passage."),
+    Setting("overlap", 50, _whole(0), "Characters that neighbouring passages share."),
+    Setting("text-field", None, _text, "Field of CSV, JSON and JSONL rows with the text."),
+    Setting("max-file-size", "50MB", _size, "Skip larger files."),
+    Setting("gitignore", True, _switch, "Leave out what .gitignore names."),
+    Setting("quiet", False, _switch, "No progress on stderr."),
 )
 
 
