@@ -73,7 +73,6 @@ def download(hub_id: str, progress: bool = False) -> Path:
         return Path(
             client.snapshot_download(
                 hub_id,
-                revision=info.sha,
                 allow_patterns=_wanted(hub_id, present),
                 etag_timeout=TIMEOUT,
                 tqdm_class=None if progress else _silent(),

@@ -43,6 +43,7 @@ T = TypeVar("T")
 TOKEN_BUDGET = 256
 """Tokens (padding included) in a batch: small ones stay in the processor's caches."""
 
+_NODES_END = 8 * 2**20
 _FEEDS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -119,6 +120,8 @@ class Graph:
         path: its file.
         inputs: names of the inputs it declares; nothing else is fed.
         outputs: name and declared shape of each output.
+        row_budget: the ``budget`` for ``run_rows``: one row a batch where activations are quantised with a
+            scale taken over the whole batch, so that a row's numbers never depend on its neighbours.
     """
 
     def __init__(self, path: Path) -> None:
@@ -137,6 +140,8 @@ class Graph:
             )
         self.outputs: dict[str, list[Any]] = {each.name: each.shape for each in self._session.get_outputs()}
 
+        self.row_budget = 1 if _scales_by_batch(path) else TOKEN_BUDGET
+
     def run(self, batch: Batch, output: str | None = None) -> Floats:
         """Return one output (the first by default) for a batch, float32.
 
@@ -153,6 +158,12 @@ class Graph:
                 f"{self.path} cannot be run: {_first_line(exc)}; its tokenizer may belong to another model"
             ) from exc
         return np.asarray(values, dtype=np.float32)
+
+
+def _scales_by_batch(path: Path) -> bool:
+    """Whether the graph has an operator for dynamic quantisation; nodes stand before weights in the file."""
+    with path.open("rb") as stream:
+        return b"DynamicQuantizeLinear" in stream.read(_NODES_END)
 
 
 def _open(path: Path) -> Any:

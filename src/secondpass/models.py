@@ -155,7 +155,7 @@ def resolve(
     name = str(name_or_folder).strip()
     known = None if isinstance(name_or_folder, Path) else _lookup(name)
     folder = Path(name).expanduser()
-    if (known is None or "/" in name) and folder.is_dir():
+    if (known is None or "/" in name) and os.path.isdir(folder):  # noqa: PTH112  Path.is_dir raises for a name too long
         return _checked(ModelFolder(folder.resolve().name, folder.resolve(), "folder"))
     if known is not None and known.kind != kind:
         raise InputError(f"{known.name} is an {known.kind}, not a {kind}; see: secondpass models list")

@@ -113,7 +113,7 @@ class CrossEncoder:
                 raise ModelInvalidError(_several(self._graph.path, values.size // len(batch.places)))
             logits[batch.places] = values.reshape(-1)
 
-        run_rows(rows, work, pad_id=self._pad_id)
+        run_rows(rows, work, self._graph.row_budget, self._pad_id)
         if not np.isfinite(logits).all():
             raise ModelInvalidError(
                 f"{self._graph.path} gave a logit that is not finite; its weights are damaged, fetch it again"
