@@ -1,0 +1,48 @@
+"""BM25 over the full-text index of SQLite (FTS5)."""
+
+from __future__ import annotations
+
+import sqlite3
+import unicodedata
+
+from .filters import Filter
+
+__all__ = ["lexical"]
+
+MAX_TERMS = 400
+"""Of a longer query the first distinct words count; SQLite bounds the size of an expression."""
+
+
+def lexical(connection: sqlite3.Connection, query: str, k: int, where: Filter) -> list[tuple[int, float]]:
+    """Return at most ``k`` pairs (text id, BM25 score), best first; a passage with any of the words is a hit.
+
+    The score is SQLite's ``bm25()`` with its sign turned, so that higher is better.
+    """
+    terms = _terms(query)
+    if not terms:
+        return []
+    # Words in quotes are words, never operators of the query language.
+    expression = " OR ".join(f'"{term}"' for term in terms)
+    allowed = (
+        " AND rowid IN (SELECT p.text_id FROM passages p JOIN documents d ON d.id = p.document_id"
+        f" WHERE {where.condition})"
+        if where
+        else ""
+    )
+    rows = connection.execute(
+        f"SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ?{allowed}"  # noqa: S608
+        " ORDER BY score DESC, rowid LIMIT ?",
+        (expression, *where.parameters, k),
+    )
+    return [(row[0], row[1]) for row in rows]
+
+
+def _terms(query: str) -> list[str]:
+    """Return the distinct words of a query as the tokenizer ``unicode61`` cuts them, in order."""
+    cut = "".join(letter if _in_word(letter) else " " for letter in query.casefold())
+    return list(dict.fromkeys(cut.split()))[:MAX_TERMS]
+
+
+def _in_word(letter: str) -> bool:
+    category = unicodedata.category(letter)
+    return category[0] in "LNM" or category == "Co"

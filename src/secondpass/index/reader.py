@@ -1,0 +1,150 @@
+"""From rows to values: hits, passages, documents, counts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any
+
+from ..errors import InputError
+from ..ranking import rank
+from ..types import Document, Hit, MetadataValue, Passage
+from .filters import EVERYTHING, Filter
+from .values import DocumentSummary
+
+__all__ = ["allowed_texts", "counts", "document", "fingerprint", "generation", "hits", "passage", "summaries"]
+
+MAX_PLACES = 51
+"""How many places of one text a hit tells of: its own and up to 50 more (a licence can stand in every file)."""
+
+_PASSAGE = """
+    SELECT p.id, d.key, t.text, p.start, p.end, d.source, p.line_start, p.line_end, p.page, d.metadata
+    FROM passages p JOIN documents d ON d.id = p.document_id JOIN texts t ON t.id = p.text_id
+"""
+
+
+def hits(
+    connection: sqlite3.Connection,
+    scored: Sequence[tuple[int, float]],
+    where: Filter = EVERYTHING,
+    *,
+    cosine: bool = False,
+) -> list[Hit]:
+    """Return a hit for each text that is there: its first place that passes, the others in ``also_in``."""
+    found: dict[str, Hit] = {}
+    for text_id, score in scored:
+        rows = connection.execute(
+            f"{_PASSAGE} WHERE p.text_id = ?{where.and_condition} ORDER BY d.key, p.start LIMIT ?",
+            (text_id, *where.parameters, MAX_PLACES),
+        ).fetchall()
+        if not rows:  # an outside store may still know a text that is gone here
+            continue
+        first, *others = (_passage(row) for row in rows)
+        distance = max(0.0, 1.0 - score) if cosine else None
+        found[first.id] = Hit(first, score, 0, distance=distance, also_in=tuple(others))
+    order = rank((key, hit.score) for key, hit in found.items())
+    return [replace(found[key], rank=place) for place, (key, _) in enumerate(order, start=1)]
+
+
+def allowed_texts(connection: sqlite3.Connection, where: Filter) -> list[int]:
+    """Return the ids of the texts that stand in a document that passes."""
+    rows = connection.execute(
+        "SELECT DISTINCT p.text_id FROM documents d JOIN passages p ON p.document_id = d.id"  # noqa: S608
+        f" WHERE {where.condition}",
+        where.parameters,
+    )
+    return [row[0] for row in rows]
+
+
+def passage(connection: sqlite3.Connection, passage_id: str) -> Passage:
+    """Return a passage.
+
+    Raises:
+        InputError: no passage has that id.
+    """
+    row = connection.execute(f"{_PASSAGE} WHERE p.id = ?", (passage_id,)).fetchone()
+    if row is None:
+        raise InputError(f"no passage {passage_id!r} in the index; ids are those of hits")
+    return _passage(row)
+
+
+def document(connection: sqlite3.Connection, key: str) -> Document:
+    """Return a document.
+
+    Raises:
+        InputError: no document has that id.
+    """
+    row = connection.execute(
+        "SELECT text, metadata, source, page_starts FROM documents WHERE key = ?", (key,)
+    ).fetchone()
+    if row is None:
+        raise InputError(f"no document {key!r} in the index; Index.documents() lists those there are")
+    text, metadata, source, page_starts = row
+    return Document(key, text, _metadata(metadata), source, tuple(json.loads(page_starts)))
+
+
+def summaries(connection: sqlite3.Connection) -> list[DocumentSummary]:
+    """Return all documents without their texts, in order of id."""
+    rows = connection.execute(
+        "SELECT d.key, d.source, (SELECT count(*) FROM passages p WHERE p.document_id = d.id), length(d.text)"
+        " FROM documents d ORDER BY d.key"
+    )
+    return [DocumentSummary(*row) for row in rows]
+
+
+def counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many documents, passages, texts and unacknowledged changes there are."""
+    return {
+        table: int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])  # noqa: S608
+        for table in ("documents", "passages", "texts", "outbox")
+    }
+
+
+def generation(connection: sqlite3.Connection) -> int:
+    """Return the counter that rises with every change."""
+    return int(connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()[0])
+
+
+def fingerprint(connection: sqlite3.Connection, *, vectors: bool) -> str:
+    """Return a digest of all that was indexed, whatever the order and history of the writes."""
+    digest = blake2b(digest_size=16)
+    queries = [
+        "SELECT key, source, file, hex(content_hash), text, metadata, page_starts FROM documents ORDER BY key",
+        "SELECT d.key, f.key, f.value FROM fields f JOIN documents d ON d.id = f.document_id ORDER BY 1, 2",
+        "SELECT d.key, p.start, p.end, p.id, p.line_start, p.line_end, p.page, hex(t.hash) FROM passages p"
+        " JOIN documents d ON d.id = p.document_id JOIN texts t ON t.id = p.text_id ORDER BY 1, 2, 3",
+        "SELECT hex(hash), text FROM texts ORDER BY hash",
+    ]
+    if vectors:
+        queries.append(
+            "SELECT hex(t.hash), hex(v.vector) FROM vectors v LEFT JOIN texts t ON t.id = v.id ORDER BY t.hash"
+        )
+    for query in queries:
+        digest.update(query.encode())
+        for row in connection.execute(query):
+            digest.update(repr(row).encode())
+    return digest.hexdigest()
+
+
+def _passage(row: tuple[Any, ...]) -> Passage:
+    key, document_key, text, start, end, source, line_start, line_end, page, metadata = row
+    return Passage(
+        id=key,
+        document_id=document_key,
+        text=text,
+        start=start,
+        end=end,
+        source=source,
+        line_start=line_start,
+        line_end=line_end,
+        page=page,
+        metadata=_metadata(metadata),
+    )
+
+
+def _metadata(written: str) -> dict[str, MetadataValue]:
+    metadata: dict[str, MetadataValue] = json.loads(written)
+    return metadata
