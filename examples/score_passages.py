@@ -8,7 +8,7 @@ query = sys.argv[1] if len(sys.argv) > 1 else "How do I get my deposit back?"
 passages = sys.argv[2:] or [
     "A deposit is asked for machines with an engine.",
     "The river deposits sand behind the weir after each flood.",
-    "It is returned in full when the machine comes back clean, complete and with a filled tank.",
+    "The deposit is returned in full when the machine comes back clean, complete and with a filled tank.",
     "The bank on the corner is open on Tuesdays.",
 ]
 

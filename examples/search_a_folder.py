@@ -16,7 +16,7 @@ queries = sys.argv[2:] or [
 # Name a folder that stays, e.g. Index.open("my_index"), and the second run embeds nothing anew.
 with tempfile.TemporaryDirectory() as folder, Index.open(folder) as index:
     report = index.add([path])
-    print(f"{report.added} documents, {report.passages} passages")
+    print(f"documents: {report.added}, passages: {report.passages}")
     engine = Engine(index, load_reranker("auto"), candidates=20)
     for query in queries:
         print(f"\n{query}")

@@ -86,7 +86,7 @@ def test_an_example_is_short_and_is_tested_here(path: Path) -> None:
 
 def test_search_a_folder_reads_the_handbook(run: Runner) -> None:
     output = run("search_a_folder.py")
-    assert re.match(r"1 documents, \d\d passages\n", output)
+    assert re.match(r"documents: 1, passages: \d\d\n", output)
     blocks = output.split("\n\n")[1:]
     assert len(blocks) == 3
     for block in blocks:
@@ -106,7 +106,7 @@ def test_search_a_folder_takes_a_folder_and_queries(run: Runner, tmp_path: Path)
     (folder / "bees.md").write_text("# Bees\n\nThe hives face south-east and are opened in April.\n")
     (folder / "boats.txt").write_text("The ferry leaves at noon.\n\nA ticket for the ferry costs four.\n")
     output = run("search_a_folder.py", str(folder), "When does the ferry leave?", "Where do the hives face?")
-    assert output.startswith("2 documents, ")
+    assert output.startswith("documents: 2, passages: ")
     ferry, hives = output.split("\n\n")[1:]
     assert "boats.txt:1 " in ferry.splitlines()[1]
     assert "bees.md:" in hives.splitlines()[1]
@@ -130,7 +130,7 @@ def test_score_passages_has_its_own_passages(run: Runner) -> None:
     head, *rows = run("score_passages.py").splitlines()
     assert head.endswith("How do I get my deposit back?")
     assert len(rows) == 4
-    assert "bank on the corner" in rows[-1] or "river" in rows[-1]
+    assert "deposit is returned in full" in rows[0]
 
 
 def test_langchain_two_stage_shows_both_lists(run: Runner) -> None:
