@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from . import options, queries, settings
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ EXAMPLE = (
 def command(
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[QUERY]...", help="Questions; - reads one from stdin.", show_default=False),
+        typer.Argument(metavar="QUERY", help="Questions; - reads one from stdin.", show_default=False),
     ] = None,
     file: Annotated[
         str | None,
@@ -57,13 +58,15 @@ def command(
 ) -> int:
     """Show what re-ranking changes.
 
-    Stage 1's list stands beside the re-ranked ones, with the move of each hit: new (it was not among stage 1's
-    first k), up 5, down 2, same. Several queries end in a summary.
+    Stage 1's list stands beside the re-ranked ones, with the move of each hit: new (it was not among
+    stage 1's first k), up 5, down 2, same. Several queries end in a summary.
     """
     flags = {"index": index, "k": k, "candidates": candidates, "stage1": stage1, "quiet": quiet}
     chosen = settings.load(flags)
     asked = queries.from_arguments(texts or [], file)
     names = list(dict.fromkeys(reranker or [chosen.reranker]))
+    if "none" in names:
+        raise InputError("compare shows what a re-ranker changes, 'none' changes nothing; name another one")
     comparisons = _compare(chosen, names, asked, queries.where(where))
     from ..comparison import summarize
 

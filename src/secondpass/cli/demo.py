@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from . import options, settings
 from .corpus import build_corpus
 
@@ -47,14 +48,16 @@ def command(
 ) -> int:
     """Index your Python's own documentation and search it.
 
-    The text is the docstrings and help pages of the standard library. Five ambiguous questions follow, stage 1
-    beside stage 2. A second run embeds nothing.
+    The text is the docstrings and help pages of the standard library. Five ambiguous questions follow,
+    stage 1 beside stage 2. A second run embeds nothing.
     """
     home = _home(folder)
     chosen = settings.load({"reranker": reranker, "quiet": quiet, "index": str(home / "index")})
     chosen = replace(
         chosen, text_field=None, gitignore=False, candidates=20, k=3, stage1="dense", given=frozenset()
     )
+    if chosen.reranker == "none":
+        raise InputError("the demo shows what a re-ranker changes, 'none' changes nothing; name another one")
     if not as_json:
         _introduce(home)
     report, after = _fill(chosen, home)

@@ -20,7 +20,7 @@ EXAMPLE = "secondpass index notes.txt docs/ --prune"
 
 
 def command(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files and folders.")],
     index: options.IndexFolder = None,
     prune: Annotated[
         bool, typer.Option("--prune", help="Also remove indexed documents whose files are gone.")
@@ -38,8 +38,8 @@ def command(
 ) -> int:
     """Index files and folders.
 
-    They are read, split into passages, embedded and stored. Files that have not changed cost nothing; one that
-    cannot be read is reported and skipped (exit code 1).
+    They are read, split into passages, embedded and stored. Files that have not changed cost nothing; one
+    that cannot be read is reported and skipped (exit code 1).
     """
     flags = {
         "index": index,
@@ -73,11 +73,12 @@ def fill(chosen: Settings, paths: list[str], *, prune: bool = False) -> tuple[Ad
     options_ = LoadOptions(
         text_field=chosen.text_field, max_bytes=chosen.max_file_size, gitignore=chosen.gitignore
     )
+    store = chosen.store if "store" in chosen.given else None
     splitter = None
     if {"size", "overlap"} & chosen.given:
         splitter = RecursiveSplitter(chosen.size, chosen.overlap)
     with (
-        Index.open(chosen.index, store=chosen.store, splitter=splitter) as index,
+        Index.open(chosen.index, store=store, splitter=splitter) as index,
         indexing(chosen.quiet) as progress,
     ):
         report = index.add(paths, prune=prune, options=options_, progress=progress)
