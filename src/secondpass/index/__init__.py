@@ -1,7 +1,8 @@
 """Documents, passages and vectors on disk: one SQLite file, safe against kills, searched three ways.
 
-``core`` is the class; ``schema`` the tables; ``writer`` one transaction, ``adding`` one run of them; ``searching``,
-``lexical``, ``filters`` and ``reader`` the way back; ``trouble`` turns what SQLite raises into errors of ours.
+``core`` is the class; ``schema`` the tables; ``writer`` one transaction, ``adding`` one run of them;
+``searching``, ``lexical``, ``filters`` and ``reader`` the way back; ``trouble`` turns what SQLite raises into
+errors of ours.
 """
 
 from __future__ import annotations

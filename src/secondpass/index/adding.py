@@ -27,7 +27,7 @@ BATCH_TEXTS = 256
 BATCH_PASSAGES = 4096
 BATCH_CHARACTERS = 8_000_000
 EMBED_SLICE = 512
-"""New texts of one long document that are embedded at once; more than one slice is staged on disk, not in memory."""
+"""New texts that are embedded at once; of a long document, more than one slice waits on disk, not in RAM."""
 
 Splitter = Callable[[Document], list[Passage]]
 

@@ -77,12 +77,13 @@ def check_agreement(
         manifest.dimension,
     ):
         raise IndexMismatchError(
-            f"the index in {folder} was built with the embedder {manifest.embedder!r} ({manifest.dimension} numbers "
-            f"a vector), not with {embedder.name!r} ({embedder.dimension}). {way_out}"
+            f"the index in {folder} was built with the embedder {manifest.embedder!r} ({manifest.dimension} "
+            f"numbers a vector), not with {embedder.name!r} ({embedder.dimension}). {way_out}"
         )
     if store is not None and store != manifest.store:
         raise IndexMismatchError(
-            f"the index in {folder} keeps its vectors in the store {manifest.store!r}, not in {store!r}. {way_out}"
+            f"the index in {folder} keeps its vectors in the store {manifest.store!r}, not in {store!r}. "
+            f"{way_out}"
         )
     if splitter is not None and _plain(splitter.settings) != manifest.splitter:
         raise IndexMismatchError(
@@ -131,8 +132,8 @@ class Parts:
             embedder = load_embedder(self._manifest.embedder)
         except InputError as exc:
             raise IndexMismatchError(
-                f"the index in {self._folder} was built with the embedder {self._manifest.embedder!r}, which is not "
-                "one of ours; give it to Index.open(folder, embedder=...)"
+                f"the index in {self._folder} was built with the embedder {self._manifest.embedder!r}, "
+                "which is not one of ours; give it to Index.open(folder, embedder=...)"
             ) from exc
         check_agreement(self._folder, self._manifest, embedder, None, None)
         return embedder
@@ -145,8 +146,8 @@ class Parts:
             return RecursiveSplitter(**{**settings, "separators": tuple(settings["separators"])})
         except (InputError, KeyError, TypeError) as exc:
             raise IndexMismatchError(
-                f"the index in {self._folder} was split with {_shown(self._manifest.splitter)}, which is not one of "
-                "our splitters; give it to Index.open(folder, splitter=...)"
+                f"the index in {self._folder} was split with {_shown(self._manifest.splitter)}, which is not "
+                "one of our splitters; give it to Index.open(folder, splitter=...)"
             ) from exc
 
 

@@ -14,24 +14,25 @@ from typing import TYPE_CHECKING
 
 from ..errors import IndexLockedError, IndexWriteError, InputError
 from ..loading import LoadOptions, Skipped
-from ..stores import ChromaStore, SqliteStore, VectorCache
+from ..stores import ChromaStore
 from ..stores.checks import checked_query as checked_vector
-from ..types import Document, Embedder, Hit, MetadataValue, Passage, VectorStore
+from ..types import Document, Embedder, Hit, MetadataValue, Passage
 from . import reader
 from .adding import Adding
 from .agreement import Parts, Splitter, check_agreement, check_given, new_manifest
 from .database import Database, transaction
 from .door import checked_count, checked_query, checked_stage1
 from .filters import parse
-from .folder import CACHE, CHROMA, folder_of, open_folder, size_of
+from .folder import CACHE, folder_of, open_folder
 from .locking import write_lock
-from .outbox import Outbox, VectorSink, deliver
-from .schema import FORMAT, Manifest
+from .outbox import VectorSink
+from .schema import Manifest
 from .searching import stage1_hits
 from .sources import Addable, sorted_out, take_documents, take_files
 from .staging import Staging
 from .trouble import translated
 from .values import AddReport, DocumentSummary, IndexStatus, ProgressCallback
+from .vectors import Vectors
 from .writer import delete_documents
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class _Writing:
 class Index:
     """Documents, their passages and vectors in a folder. Open it with ``Index.open``.
 
-    Safe to use from several threads and processes: any number may search while one writes. Each search sees one
-    committed state. A document is there with all its passages or not at all.
+    Safe to use from several threads and processes: any number may search while one writes. Each search sees
+    one committed state. A document is there with all its passages or not at all.
     """
 
     def __init__(self, folder: Path, database: Database, manifest: Manifest, parts: Parts) -> None:
@@ -62,9 +63,7 @@ class Index:
         self._database = database
         self._manifest = manifest
         self._parts = parts
-        self._cache = VectorCache(folder / CACHE, manifest.dimension)
-        self._outside: VectorStore | None = None
-        self._outside_lock = threading.Lock()
+        self._vectors = Vectors(folder, manifest)
         self._writers = threading.Lock()
 
     @classmethod
@@ -87,7 +86,7 @@ class Index:
             splitter: None takes the one recorded, ``RecursiveSplitter()`` for a new index.
 
         Raises:
-            IndexMissingError: no index there, and ``create`` is False or the place is taken by something else.
+            IndexMissingError: no index there, and ``create`` is False or something else is in its place.
             IndexMismatchError: it was built with another embedder, store, splitter or format.
             IndexDamagedError: its files cannot be trusted.
             IndexWriteError: it could not be made.
@@ -123,8 +122,8 @@ class Index:
     ) -> AddReport:
         """Add files and folders, or Documents; what is there unchanged costs no embedding.
 
-        Documents are committed in batches of some hundred passages; whatever ends the run, those reported done
-        stay. Rows that vanished from a file that is read again are removed.
+        Documents are committed in batches of some hundred passages; whatever ends the run, those reported
+        done stay. Rows that vanished from a file that is read again are removed.
 
         Args:
             given: a path, a Document, or several of one kind.
@@ -156,7 +155,7 @@ class Index:
                     staging,
                     self._parts.embedder,
                     self._parts.splitter.split,
-                    lambda: self._deliver(writing.connection),
+                    lambda: self._vectors.deliver(writing.connection),
                     progress,
                 )
                 if paths is None:
@@ -169,7 +168,7 @@ class Index:
             finally:
                 if staging is not None:
                     staging.close(delete=finished)
-            self._save_cache(writing.connection)
+            self._vectors.save_cache(writing.connection)
         tally = adding.tally
         return AddReport(
             added=tally.added,
@@ -190,8 +189,8 @@ class Index:
         with self._writing() as writing:
             with transaction(writing.connection):
                 removed = delete_documents(writing.connection, writing.sink, keys)
-            self._deliver(writing.connection)
-            self._save_cache(writing.connection)
+            self._vectors.deliver(writing.connection)
+            self._vectors.save_cache(writing.connection)
         return removed
 
     def embed_query(self, query: str) -> Floats:
@@ -216,7 +215,7 @@ class Index:
         Args:
             query: a question or a few words.
             k: how many, at least 1.
-            stage1: ``dense`` (cosine of embeddings), ``lexical`` (BM25) or ``hybrid`` (reciprocal rank fusion).
+            stage1: ``dense`` (cosine), ``lexical`` (BM25) or ``hybrid`` (reciprocal rank fusion of both).
             where: only passages of documents whose metadata has these values; ``id`` and ``source`` can be
                 asked for too. Numbers compare as numbers, also when written as text.
 
@@ -245,7 +244,7 @@ class Index:
         with self._reading() as connection:
             return stage1_hits(
                 connection,
-                self._store(connection),
+                self._vectors.store(connection),
                 "" if stage1 == "dense" else query,
                 vector,
                 k,
@@ -274,22 +273,7 @@ class Index:
     def status(self) -> IndexStatus:
         """Return what is in the index."""
         with self._reading() as connection:
-            counts = reader.counts(connection)
-            generation = reader.generation(connection)
-        return IndexStatus(
-            path=str(self._folder),
-            documents=counts["documents"],
-            passages=counts["passages"],
-            texts=counts["texts"],
-            embedder=self._manifest.embedder,
-            dimension=self._manifest.dimension,
-            splitter=dict(self._manifest.splitter),
-            store=self._manifest.store,
-            size_bytes=size_of(self._folder),
-            generation=generation,
-            format=FORMAT,
-            pending=counts["outbox"],
-        )
+            return reader.status(connection, self._folder, self._manifest)
 
     def fingerprint(self, *, vectors: bool = True) -> str:
         """Return a digest of the content: equal for two indexes that hold the same, however they came to it.
@@ -312,7 +296,8 @@ class Index:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Index({str(self._folder)!r}, embedder={self._manifest.embedder!r}, store={self._manifest.store!r})"
+        built = f"embedder={self._manifest.embedder!r}, store={self._manifest.store!r}"
+        return f"Index({str(self._folder)!r}, {built})"
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -328,35 +313,12 @@ class Index:
             write_lock(self._folder),
             self._database.writing() as connection,
         ):
-            self._deliver(connection)
-            inside = self._manifest.store == "sqlite"
-            sink = (
-                SqliteStore(connection, self._cache)
-                if inside
-                else Outbox(connection, self._manifest.dimension)
-            )
-            yield _Writing(connection, sink)
-
-    def _store(self, connection: sqlite3.Connection) -> VectorStore:
-        if self._manifest.store == "sqlite":
-            return SqliteStore(connection, self._cache)
-        with self._outside_lock:
-            if self._outside is None:
-                self._outside = ChromaStore(self._folder / CHROMA, self._manifest.dimension)
-            return self._outside
-
-    def _deliver(self, connection: sqlite3.Connection) -> None:
-        if self._manifest.store != "sqlite":
-            deliver(connection, self._store(connection), self._manifest.dimension)
+            self._vectors.deliver(connection)
+            yield _Writing(connection, self._vectors.sink(connection))
 
     def _deliver_leftovers(self) -> None:
         """Send on what a killed run committed but did not deliver, unless somebody is writing just now."""
-        if self._manifest.store == "sqlite" or not self.status().pending:
+        if self._vectors.inside or not self.status().pending:
             return
         with suppress(IndexLockedError, IndexWriteError), self._writing():
             pass
-
-    def _save_cache(self, connection: sqlite3.Connection) -> None:
-        """Bring what searches read up to date, so that the first search need not."""
-        if self._manifest.store == "sqlite":
-            self._cache.save(connection)

@@ -123,8 +123,8 @@ class Database:
             connection = connect(self.path)
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         except sqlite3.OperationalError:
-            # SQLite wants to write beside the database even to read it. In a folder that nobody can write, and
-            # without a log to be replayed, the file alone is the whole truth.
+            # SQLite wants to write beside the database even to read it. In a folder that nobody can write,
+            # and without a log to be replayed, the file alone is the whole truth.
             log = self.path.with_name(self.path.name + "-wal")
             if os.access(self.path.parent, os.W_OK) or (log.exists() and log.stat().st_size):
                 raise

@@ -49,7 +49,8 @@ def prepared(document: Document) -> Prepared:
     """
     if not isinstance(document, Document):
         raise InputError(
-            f"an index takes paths or Documents, got {type(document).__name__}; a text goes into Document(id, text)"
+            f"an index takes paths or Documents, got {type(document).__name__}; "
+            "a text goes into Document(id, text)"
         )
     key = document.id
     if not isinstance(key, str) or not key or _UNSTORABLE.search(key):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import sqlite3
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import InputError
+from ..loading.options import absolute, printable
 from ..types import MetadataValue
 from .door import storable
 
@@ -30,6 +30,14 @@ class Filter:
         return bool(self.condition)
 
     @property
+    def texts(self) -> str:
+        """A query for the ids of the texts that stand in a document that passes."""
+        return (
+            "SELECT DISTINCT p.text_id FROM documents d JOIN passages p ON p.document_id = d.id"  # noqa: S608
+            f" WHERE {self.condition}"
+        )
+
+    @property
     def and_condition(self) -> str:
         """The condition, to be put behind another."""
         return f" AND {self.condition}" if self.condition else ""
@@ -42,10 +50,11 @@ def parse(connection: sqlite3.Connection, where: Mapping[str, MetadataValue] | N
     """Turn ``where`` into a condition: all its keys must agree.
 
     A text equals the same text; where it reads as a number it also equals that number, however written
-    (``"7"`` and ``7.0``), and ``"true"`` and ``"false"`` equal booleans. ``source`` also takes a relative path.
+    (``"7"`` and ``7.0``), and ``"true"`` and ``"false"`` equal booleans. ``source`` also takes a relative
+    path.
 
     Raises:
-        InputError: no document has that key (the message lists those there are), or a value is no plain value.
+        InputError: no document has that key (the message lists those there are), or a value is not plain.
     """
     if where is None:
         return EVERYTHING
@@ -67,11 +76,12 @@ def parse(connection: sqlite3.Connection, where: Mapping[str, MetadataValue] | N
             )
         parts = []
         if known:
-            parts.append(f"d.id IN (SELECT document_id FROM fields WHERE key = ? AND value {any_of})")
+            of_field = f"SELECT document_id FROM fields WHERE key = ? AND value {any_of}"  # noqa: S608
+            parts.append(f"d.id IN ({of_field})")
             parameters += [storable(key), *values]
         if key in BUILT_IN:
             column = "key" if key == "id" else "source"
-            texts = [str(value), Path(os.path.abspath(str(value))).as_posix()]
+            texts = [str(value), _full_path(str(value))]
             parts.append(f"d.{column} IN (?, ?)")
             parameters += [storable(text) for text in texts]
         conditions.append(f"({' OR '.join(parts)})")
@@ -93,14 +103,20 @@ def _alternatives(value: str | int | float) -> list[str | int | float]:
     if isinstance(plain, str):
         number = _float(plain) if not isinstance(value, bool) else None
         exact: list[str | int | float] = [storable(plain)]
-        try:
+        with suppress(ValueError):
             exact += [int(plain)] if -(2**63) <= int(plain) < 2**63 else []
-        except ValueError:
-            pass
         return exact if number is None else [*exact, number]
     if plain is None or (isinstance(plain, float) and not math.isfinite(plain)):
         raise InputError(f"where compares with finite numbers, got {value!r}")
     return [plain, str(value)]
+
+
+def _full_path(text: str) -> str:
+    """Return a relative path as the loader writes it; what is no path stays."""
+    try:
+        return printable(absolute(text))
+    except (OSError, ValueError):
+        return text
 
 
 def _float(text: str) -> float | None:

@@ -40,7 +40,7 @@ def folder_of(path: str | os.PathLike[str]) -> Path:
     if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
         raise InputError(f"the folder of an index must be a path, got {path!r}")
     try:
-        return Path(os.path.abspath(os.fspath(path)))
+        return Path(path).absolute()
     except (TypeError, ValueError) as exc:
         raise InputError(f"the folder of an index must be a path, got {path!r}") from exc
 
@@ -49,7 +49,7 @@ def open_folder(folder: Path, new_manifest: Callable[[], Manifest] | None) -> tu
     """Open the index in a folder, or make one there if ``new_manifest`` is given and there is none.
 
     Raises:
-        IndexMissingError: none there, and none is to be made (or the folder is a file, or holds other things).
+        IndexMissingError: none there, and none is to be made (or the folder is a file, or holds things).
         IndexDamagedError, IndexMismatchError, IndexWriteError: it cannot be used.
     """
     path = folder / DATABASE
@@ -91,7 +91,7 @@ def _check_place(folder: Path, *, create: bool) -> None:
             f"there is no index in {folder}. Make one with: secondpass index YOUR_FILES --index {folder}"
         )
     try:
-        others = sorted(set(os.listdir(folder)) - _OURS) if folder.exists() else []
+        others = sorted({each.name for each in folder.iterdir()} - _OURS) if folder.exists() else []
     except OSError as exc:
         raise unwritable(folder, exc) from exc
     others = [name for name in others if not name.endswith(".tmp")]
@@ -102,7 +102,9 @@ def _check_place(folder: Path, *, create: bool) -> None:
 
 
 def _make(folder: Path, manifest: Manifest) -> None:
-    """Make an empty index under another name and move it in place, so that an ``index.db`` is never half made."""
+    """Make an empty index under another name and move it in place, so that an ``index.db`` is never half
+    made.
+    """
     path, unfinished = folder / DATABASE, folder / f"{DATABASE}.new"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -23,12 +23,7 @@ def lexical(connection: sqlite3.Connection, query: str, k: int, where: Filter) -
         return []
     # Words in quotes are words, never operators of the query language.
     expression = " OR ".join(f'"{term}"' for term in terms)
-    allowed = (
-        " AND rowid IN (SELECT p.text_id FROM passages p JOIN documents d ON d.id = p.document_id"
-        f" WHERE {where.condition})"
-        if where
-        else ""
-    )
+    allowed = f" AND rowid IN ({where.texts})" if where else ""
     rows = connection.execute(
         f"SELECT rowid, -bm25(words) AS score FROM words WHERE words MATCH ?{allowed}"  # noqa: S608
         " ORDER BY score DESC, rowid LIMIT ?",

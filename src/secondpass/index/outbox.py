@@ -1,4 +1,6 @@
-"""Changes on their way to a store outside ``index.db``: written with the documents, struck off when acknowledged."""
+"""Changes on their way to a store outside ``index.db``: written with the documents, struck off when
+acknowledged.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,8 @@ class Outbox:
 def deliver(connection: sqlite3.Connection, store: VectorStore, dimension: int) -> int:
     """Bring the store up to date and strike off what it took; return how many changes that were.
 
-    A kill in between repeats a delivery, which changes nothing: adding replaces, deleting ignores what is gone.
+    A kill in between repeats a delivery, which changes nothing: adding replaces, deleting ignores what is
+    gone.
     """
     delivered = 0
     while True:

@@ -7,18 +7,23 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
 from ..ranking import rank
 from ..types import Document, Hit, MetadataValue, Passage
 from .filters import EVERYTHING, Filter
-from .values import DocumentSummary
+from .folder import size_of
+from .schema import FORMAT, Manifest
+from .values import DocumentSummary, IndexStatus
 
-__all__ = ["allowed_texts", "counts", "document", "fingerprint", "generation", "hits", "passage", "summaries"]
+__all__ = ["allowed_texts", "counts", "document", "fingerprint", "hits", "passage", "status", "summaries"]
 
 MAX_PLACES = 51
-"""How many places of one text a hit tells of: its own and up to 50 more (a licence can stand in every file)."""
+"""How many places of one text a hit tells of: its own and up to 50 more (a licence can stand in every
+file).
+"""
 
 _PASSAGE = """
     SELECT p.id, d.key, t.text, p.start, p.end, d.source, p.line_start, p.line_end, p.page, d.metadata
@@ -51,12 +56,7 @@ def hits(
 
 def allowed_texts(connection: sqlite3.Connection, where: Filter) -> list[int]:
     """Return the ids of the texts that stand in a document that passes."""
-    rows = connection.execute(
-        "SELECT DISTINCT p.text_id FROM documents d JOIN passages p ON p.document_id = d.id"  # noqa: S608
-        f" WHERE {where.condition}",
-        where.parameters,
-    )
-    return [row[0] for row in rows]
+    return [row[0] for row in connection.execute(where.texts, where.parameters)]
 
 
 def passage(connection: sqlite3.Connection, passage_id: str) -> Passage:
@@ -103,16 +103,32 @@ def counts(connection: sqlite3.Connection) -> dict[str, int]:
     }
 
 
-def generation(connection: sqlite3.Connection) -> int:
-    """Return the counter that rises with every change."""
-    return int(connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()[0])
+def status(connection: sqlite3.Connection, folder: Path, manifest: Manifest) -> IndexStatus:
+    """Return what is in the index."""
+    numbers = counts(connection)
+    generation = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()[0]
+    return IndexStatus(
+        path=str(folder),
+        documents=numbers["documents"],
+        passages=numbers["passages"],
+        texts=numbers["texts"],
+        embedder=manifest.embedder,
+        dimension=manifest.dimension,
+        splitter=dict(manifest.splitter),
+        store=manifest.store,
+        size_bytes=size_of(folder),
+        generation=int(generation),
+        format=FORMAT,
+        pending=numbers["outbox"],
+    )
 
 
 def fingerprint(connection: sqlite3.Connection, *, vectors: bool) -> str:
     """Return a digest of all that was indexed, whatever the order and history of the writes."""
     digest = blake2b(digest_size=16)
     queries = [
-        "SELECT key, source, file, hex(content_hash), text, metadata, page_starts FROM documents ORDER BY key",
+        "SELECT key, source, file, hex(content_hash), text, metadata, page_starts"
+        " FROM documents ORDER BY key",
         "SELECT d.key, f.key, f.value FROM fields f JOIN documents d ON d.id = f.document_id ORDER BY 1, 2",
         "SELECT d.key, p.start, p.end, p.id, p.line_start, p.line_end, p.page, hex(t.hash) FROM passages p"
         " JOIN documents d ON d.id = p.document_id JOIN texts t ON t.id = p.text_id ORDER BY 1, 2, 3",
@@ -120,7 +136,8 @@ def fingerprint(connection: sqlite3.Connection, *, vectors: bool) -> str:
     ]
     if vectors:
         queries.append(
-            "SELECT hex(t.hash), hex(v.vector) FROM vectors v LEFT JOIN texts t ON t.id = v.id ORDER BY t.hash"
+            "SELECT hex(t.hash), hex(v.vector)"
+            " FROM vectors v LEFT JOIN texts t ON t.id = v.id ORDER BY t.hash"
         )
     for query in queries:
         digest.update(query.encode())

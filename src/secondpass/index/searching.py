@@ -28,7 +28,9 @@ def stage1_hits(
     k: int,
     where: Filter,
 ) -> list[Hit]:
-    """Return stage-1 hits: dense with a vector and no query, lexical with a query and no vector, else hybrid."""
+    """Return stage-1 hits: dense with a vector and no query, lexical with a query and no vector, else
+    hybrid.
+    """
     if vector is None:
         return hits(connection, lexical(connection, query, k, where), where)
     if not query:

@@ -40,11 +40,7 @@ def sorted_out(given: Addable) -> tuple[list[Path_] | None, Iterable[Document], 
     rest = chain([first], iterator)
     if isinstance(first, Document):
         return None, _only_documents(rest), count
-    paths = list(rest)
-    for path in paths:
-        if not isinstance(path, (str, os.PathLike)):
-            raise InputError(f"give either paths or Documents; among the paths is {type(path).__name__}")
-    return paths, (), None
+    return list(_only_paths(rest)), (), None
 
 
 def take_documents(adding: Adding, documents: Iterable[Document], count: int | None) -> None:
@@ -122,6 +118,13 @@ def _below(connection: sqlite3.Connection, paths: list[Path_]) -> Iterator[tuple
 def _expect(adding: Adding, more: int) -> None:
     if adding.tally.expected is not None:
         adding.tally.expected += more
+
+
+def _only_paths(mixed: Iterable[object]) -> Iterator[Path_]:
+    for each in mixed:
+        if not isinstance(each, (str, os.PathLike)):
+            raise InputError(f"give either paths or Documents; among the paths is {type(each).__name__}")
+        yield each
 
 
 def _only_documents(mixed: Iterable[object]) -> Iterator[Document]:

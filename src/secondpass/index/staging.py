@@ -22,8 +22,8 @@ _SLICE = 512
 class Staging:
     """Vectors by the hash of their text, in a file of its own that is deleted when a run ends well.
 
-    It holds nothing that cannot be computed again: what is damaged, or comes from another index, is thrown away.
-    One writer uses it, under the lock of the index.
+    It holds nothing that cannot be computed again: what is damaged, or comes from another index, is thrown
+    away. One writer uses it, under the lock of the index.
 
     Args:
         path: the file; made at the first ``put``.

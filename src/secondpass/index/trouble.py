@@ -57,7 +57,8 @@ def _from_sqlite(folder: Path, exc: sqlite3.Error) -> StorageError:
         )
     if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return IndexLockedError(
-            f"another process holds the database of the index in {folder}; wait until it is done and try again"
+            f"another process holds the database of the index in {folder}; "
+            "wait until it is done and try again"
         )
     if kind == sqlite3.SQLITE_IOERR and code not in _DAMAGED_READS:
         return unwritable(folder, f"input/output error ({exc})")

@@ -18,7 +18,8 @@ class Progress:
     Attributes:
         documents_done: documents that are safely in the index (or were there, unchanged). Each time it has
             grown by one, ``current`` is the document that was done.
-        documents_total: how many there will be; a file that is not read yet counts as one. None where unknown.
+        documents_total: how many there will be; a file that is not read yet counts as one. None where
+            unknown.
         passages_done: passages of documents done, and those embedded ahead of a document under way.
         passages_total: how many there will be; None until the last document has been read.
         current: id of the document.

@@ -1,4 +1,6 @@
-"""One transaction: documents go in, with their passages, new texts, words and vectors; what nobody needs goes out."""
+"""One transaction: documents go in, with their passages, new texts, words and vectors; what nobody needs goes
+out.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ..types import Passage, VectorStore
+from ..types import Passage
 from .door import Prepared, text_hash
 from .filters import field_value
+from .outbox import VectorSink
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -47,7 +50,7 @@ class Pending:
 
 
 def write_batch(
-    connection: sqlite3.Connection, store: VectorStore, batch: Sequence[Pending], vectors: VectorsByHash
+    connection: sqlite3.Connection, store: VectorSink, batch: Sequence[Pending], vectors: VectorsByHash
 ) -> None:
     """Write documents, new or changed, inside the caller's transaction."""
     texts = {
@@ -64,7 +67,7 @@ def write_batch(
     _bump(connection)
 
 
-def delete_documents(connection: sqlite3.Connection, store: VectorStore, keys: Iterable[str]) -> int:
+def delete_documents(connection: sqlite3.Connection, store: VectorSink, keys: Iterable[str]) -> int:
     """Delete documents inside the caller's transaction; return how many of them there were."""
     left: set[int] = set()
     deleted = 0
@@ -99,7 +102,7 @@ def slices(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
 
 
 def _insert_texts(
-    connection: sqlite3.Connection, store: VectorStore, texts: dict[bytes, str], vectors: VectorsByHash
+    connection: sqlite3.Connection, store: VectorSink, texts: dict[bytes, str], vectors: VectorsByHash
 ) -> None:
     row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'texts'").fetchone()
     next_id = (row[0] if row else 0) + 1
@@ -119,7 +122,8 @@ def _text_ids(connection: sqlite3.Connection, hashes: Iterable[bytes]) -> dict[b
     ids: dict[bytes, int] = {}
     for part in slices(hashes, _SLICE):
         marks = ", ".join("?" * len(part))
-        ids.update(connection.execute(f"SELECT hash, id FROM texts WHERE hash IN ({marks})", part))  # noqa: S608
+        query = f"SELECT hash, id FROM texts WHERE hash IN ({marks})"  # noqa: S608
+        ids.update(connection.execute(query, part))
     return ids
 
 
@@ -146,8 +150,8 @@ def _write_document(connection: sqlite3.Connection, pending: Pending, text_ids: 
         row_id = row[0]
         left = _forget_passages(connection, row_id)
         connection.execute(
-            "UPDATE documents SET source = ?, file = ?, content_hash = ?, text = ?, metadata = ?, page_starts = ?"
-            " WHERE id = ?",
+            "UPDATE documents SET source = ?, file = ?, content_hash = ?, text = ?, metadata = ?,"
+            " page_starts = ? WHERE id = ?",
             (*values, row_id),
         )
     connection.executemany(
@@ -182,7 +186,7 @@ def _forget_passages(connection: sqlite3.Connection, document_id: int) -> set[in
     return left
 
 
-def _sweep(connection: sqlite3.Connection, store: VectorStore, text_ids: Iterable[int]) -> None:
+def _sweep(connection: sqlite3.Connection, store: VectorSink, text_ids: Iterable[int]) -> None:
     """Delete those texts, with their words and vectors, that no passage stands for any more."""
     for part in slices(sorted(text_ids), _SLICE):
         marks = ", ".join("?" * len(part))

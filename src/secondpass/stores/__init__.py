@@ -1,4 +1,6 @@
-"""Where vectors are kept and searched: one module for each kind of store, all with the contract of ``VectorStore``."""
+"""Where vectors are kept and searched: one module for each kind of store, all with the contract of
+``VectorStore``.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,8 @@ def checked_query(vector: object, dimension: int) -> Floats:
     shape = getattr(vector, "shape", None)
     if shape is not None and tuple(shape) != (dimension,):
         raise InputError(f"a query vector must have the shape ({dimension},), got {tuple(shape)}")
-    return checked_vectors([vector], 1, dimension)[0]
+    row: Floats = checked_vectors([vector], 1, dimension)[0]
+    return row
 
 
 def checked_k(k: int) -> int:

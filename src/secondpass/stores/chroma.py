@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
 
 from ..errors import InputError, MissingExtraError, StorageError
 from ..ranking import rank
@@ -65,8 +64,8 @@ class ChromaStore:
         keys = [str(each) for each in checked_ids(ids).tolist()]
         rows = checked_vectors(vectors, len(keys), self._dimension)
         for start in range(0, len(keys), self._most):
-            part = slice(start, start + self._most)
-            self._asked(lambda part=part: self._collection.upsert(ids=keys[part], embeddings=rows[part]))
+            end = start + self._most
+            self._asked(partial(self._collection.upsert, keys[start:end], embeddings=rows[start:end]))
 
     def search(self, vector: Floats, k: int, allowed: Sequence[int] | None = None) -> list[tuple[int, float]]:
         """Return at most ``k`` pairs (id, cosine), best first, ties by id."""
@@ -89,8 +88,7 @@ class ChromaStore:
         known = self._keys()
         keys = [key for key in (str(int(each)) for each in ids) if key in known]
         for start in range(0, len(keys), self._most):
-            part = keys[start : start + self._most]
-            self._asked(lambda part=part: self._collection.delete(ids=part))
+            self._asked(partial(self._collection.delete, keys[start : start + self._most]))
 
     def ids(self) -> list[int]:
         """Return every id, ascending."""
@@ -109,8 +107,8 @@ class ChromaStore:
                 return call()
             except Exception as exc:
                 raise StorageError(
-                    f"Chroma cannot work on {self._folder}: {exc}. If its files are damaged, delete the folder of "
-                    "the index and index the documents again"
+                    f"Chroma cannot work on {self._folder}: {exc}. If its files are damaged, delete the "
+                    "folder of the index and index the documents again"
                 ) from exc
 
 

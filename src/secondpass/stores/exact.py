@@ -37,4 +37,5 @@ def places_of(ids: Ids, wanted: Ids) -> Ids:
     places = np.searchsorted(ids, wanted)
     inside = places < len(ids)
     places, wanted = places[inside], wanted[inside]
-    return places[ids[places] == wanted].astype(np.int64)
+    found: Ids = places[ids[places] == wanted].astype(np.int64)
+    return found

@@ -111,7 +111,9 @@ class VectorCache:
             self._view = self._caught_up(connection, version, slack=0.02)
 
     def _caught_up(self, connection: sqlite3.Connection, version: Version, slack: float) -> View:
-        """Return a view of ``version``: what is at hand plus what changed, or all anew if that is too much."""
+        """Return a view of ``version``: what is at hand plus what changed, or all anew if that is too
+        much.
+        """
         newer = self._view is not None and self._view.version.generation > version.generation
         for known in (self._view, None if newer else self._from_file()):
             if known is None:
@@ -172,7 +174,9 @@ def _search(view: View, query: Floats, k: int, allowed: Sequence[int] | None) ->
 
 
 def _advanced(connection: sqlite3.Connection, known: View, version: Version, dimension: int) -> View | None:
-    """Return ``known`` with all that happened since; None where it is not an earlier state, or was rewritten."""
+    """Return ``known`` with all that happened since; None where it is not an earlier state, or was
+    rewritten.
+    """
     if known.version == version:
         return known
     since = (known.version.generation,)

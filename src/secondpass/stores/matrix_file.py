@@ -1,4 +1,6 @@
-"""The file that holds all vectors as one matrix, so that it can be mapped into memory; written whole or not at all."""
+"""The file that holds all vectors as one matrix, so that it can be mapped into memory; written whole or not
+at all.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class SavedMatrix:
-    """What the file holds: all vectors at one version; ``last_id`` is the highest id that was ever used by then."""
+    """What the file holds: all vectors at one version; ``last_id`` is the highest id that was ever used by
+    then.
+    """
 
     version: Version
     last_id: int
@@ -80,8 +84,8 @@ def write_matrix(path: Path, version: Version, last_id: int, dimension: int, blo
 def read_matrix(path: Path, dimension: int) -> SavedMatrix | None:
     """Map the file into memory; None where it is missing or cannot be trusted, which costs only time.
 
-    Checked are sizes, ids (checksum) and the length of sampled vectors; not each vector, since that would read
-    the whole file at every start.
+    Checked are sizes, ids (checksum) and the length of sampled vectors; not each vector, since that would
+    read the whole file at every start.
     """
     try:
         with path.open("rb") as file:

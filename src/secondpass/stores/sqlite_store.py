@@ -27,9 +27,12 @@ CREATE TABLE IF NOT EXISTS vector_log (
 CREATE TABLE IF NOT EXISTS vector_drops (id INTEGER PRIMARY KEY, generation INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS vector_drops_by_generation ON vector_drops (generation);
 """
-"""``vectors`` is the truth. The other two say what has changed since when, so that what is derived from it can
-catch up: each change is a generation, with a random stamp (two histories that part, as after restoring a backup,
-never look alike) and the highest id ever used; ``rewritten`` says that more happened than appending and dropping."""
+"""``vectors`` is the truth. The other two say what has changed since when, so that what is derived from it
+can
+catch up: each change is a generation, with a random stamp (two histories that part, as after restoring a
+backup,
+never look alike) and the highest id ever used; ``rewritten`` says that more happened than appending and
+dropping."""
 
 _KEPT_GENERATIONS = 1000
 """What is derived from older generations is made anew; without a limit the log would grow for ever."""
@@ -38,8 +41,8 @@ _KEPT_GENERATIONS = 1000
 class SqliteStore:
     """Unit vectors in a table of an SQLite database.
 
-    Writes happen inside the caller's transaction if one is open, so that vectors can be committed together with
-    what they belong to; else each call is one transaction.
+    Writes happen inside the caller's transaction if one is open, so that vectors can be committed together
+    with what they belong to; else each call is one transaction.
 
     Args:
         connection: where the tables are; they are made if missing.

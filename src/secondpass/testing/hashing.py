@@ -22,8 +22,8 @@ _WORD = re.compile(r"\w+")
 class HashEmbedder:
     """A hashed bag of words: each word adds 1 or -1 at a place that its hash names; the sum has unit length.
 
-    A real embedder, if a crude one: texts that share words are close. It needs no weights, gives the same bits on
-    each machine and in each batch, and embeds thousands of passages a second.
+    A real embedder, if a crude one: texts that share words are close. It needs no weights, gives the same
+    bits on each machine and in each batch, and embeds thousands of passages a second.
 
     Args:
         dimension: length of a vector, at least 2.
@@ -50,7 +50,9 @@ class HashEmbedder:
         return self.embed_passages(texts)
 
     def embed_passages(self, texts: Sequence[str]) -> Floats:
-        """Return ``(n, dimension)`` float32, each row of unit length; a text without a word gives the first axis."""
+        """Return ``(n, dimension)`` float32, each row of unit length; a text without a word gives the first
+        axis.
+        """
         if isinstance(texts, str):
             raise InputError("an embedder takes a list of texts, got one text")
         rows = np.zeros((len(texts), self._dimension), dtype=np.float64)
@@ -60,7 +62,8 @@ class HashEmbedder:
                 row[place] += sign
             if not row.any():
                 row[0] = 1.0
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        vectors: Floats = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        return vectors
 
     def _place(self, word: str) -> tuple[int, int]:
         known = self._places.get(word)
