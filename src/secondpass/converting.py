@@ -266,6 +266,8 @@ def _mask_bias(graph: _Graph, mask: str) -> str:
 def _attention(graph: _Graph, states: str, bias: str, layer: str, heads: int) -> str:
     own = f"{layer}.attention.self"
     width = len(graph.read(f"{own}.query.bias"))
+    if heads < 1 or width % heads:
+        raise ValueError(f"{width} values cannot be shared by {heads} heads of attention")
     size = width // heads
     joint = graph.dense(states, f"{own}.query", f"{own}.key", f"{own}.value", scale=1 / math.sqrt(size))
     split = graph.node("Split", joint, graph.constant([width] * 3), outputs=3, axis=-1)

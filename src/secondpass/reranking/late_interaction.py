@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import models
 from ..catalogue import LATE_INTERACTION
-from ..errors import QueryError
+from ..errors import InputError, QueryError
 from ..inference import Batch, Floats, mean_states, open_graph, run_rows, unit
 from ..tokenizing import MAX_QUERY_TOKENS, checked_query, checked_texts, load_tokenizer, parts, single_frame
 from ..types import Reading
@@ -39,6 +39,8 @@ class LateInteraction:
     name = LATE_INTERACTION
 
     def __init__(self, *, max_windows: int = MAX_WINDOWS) -> None:
+        if max_windows < 1:
+            raise InputError(f"max_windows must be at least 1, got {max_windows}")
         folder = models.resolve(LATE_INTERACTION)
         self.max_windows = max_windows
         self._tokenizer = load_tokenizer(folder)
