@@ -28,7 +28,9 @@ FILES = {
         "Books are lent for three weeks.\n\nA late book costs one crown a week.\n\n"
         "The reading room closes at eight, on Fridays at six.\n"
     ),
-    "notes/garden.txt": "Potatoes are planted when the apple trees flower.\n\nBeans wait until the nights are mild.\n",
+    "notes/garden.txt": (
+        "Potatoes are planted when the apple trees flower.\n\nBeans wait until the nights are mild.\n"
+    ),
     "ünïcode.txt": "Die Fähre fährt um sieben Uhr. 渡し船は七時に出ます。\n",
 }
 
@@ -253,7 +255,7 @@ def test_human_search_says_where_what_and_how(run: Run) -> None:
     assert re.fullmatch(
         r"   score -?\d\.\d{3}.*  ·  stage 1: rank \d+, cosine \d\.\d{3}, distance \d\.\d{3}", lines[3]
     )
-    assert "ticket costs four crowns" in done.stdout
+    assert "ticket costs four crowns" in " ".join(done.stdout.split())
     assert re.search(r"^   also in docs/(copy_of_)?ferry\.txt:1$", done.stdout, re.MULTILINE)
     assert re.search(
         r"stage 1 dense  ·  stage 2 \S+ \(auto, came with the package\)  ·  scored \d+", lines[-2]
@@ -443,10 +445,13 @@ def test_a_wrong_settings_file_is_wrong_usage(run: Run, tmp_path: Path) -> None:
         (("search", "-"), "the query on stdin is empty"),
         (("search", "word " * 5000), "the query has 2[45],?\\d* characters|shorter question"),
         (("search", "a", "b"), "unexpected extra argument"),
-        (("search", "ferry", "--k", "0"), "k must be .*at least 1, got 0|k must be at least 1"),
-        (("search", "ferry", "--k", "three"), "'three' is not a valid int"),
+        (("search", "ferry", "--k", "0"), "--k must be a whole number of at least 1, got '0'"),
+        (("search", "ferry", "--k", "three"), "--k must be a whole number of at least 1, got 'three'"),
         (("search", "ferry", "--k", "30"), "k is 30, but stage 1 hands on only 20"),
-        (("search", "ferry", "--candidates", "-1"), "candidates must be .*at least 1"),
+        (
+            ("search", "ferry", "--candidates", "-1"),
+            "--candidates must be a whole number of at least 1, got '-1'",
+        ),
         (("search", "ferry", "--stage1", "fuzzy"), "--stage1 must be one of dense, lexical, hybrid"),
         (("search", "ferry", "--where", "extension"), "--where wants KEY=VALUE"),
         (("search", "ferry", "--where", "a=1", "--where", "a=2"), "gives 'a' twice"),
@@ -454,7 +459,7 @@ def test_a_wrong_settings_file_is_wrong_usage(run: Run, tmp_path: Path) -> None:
         (("search", "ferry", "--rerank", "none"), "No such option.*--rerank"),
         (("index",), "Missing argument"),
         (("index", "docs", "--max-file-size", "huge"), "--max-file-size must be a size"),
-        (("index", "docs", "--overlap", "-1"), "overlap"),
+        (("index", "docs", "--overlap", "-1"), "--overlap must be a whole number of at least 0"),
         (("index", "docs", "--store", "cloud"), "--store must be one of sqlite, chroma"),
         (("compare",), "no query"),
         (("compare", "ferry", "--reranker", "none"), "'none' changes nothing"),
@@ -507,10 +512,10 @@ def test_a_reranker_that_is_not_here_is_told_without_any_network(run: Run, tmp_p
     refused(run("search", "ferry", "--reranker", str(tmp_path / "model")), 1, "has no config.json")
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_cannot_be_written_is_told(run: Run, place: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    refused(run("index", str(place / "docs"), "--index", str(tmp_path / "new")), 1, "cannot")
+def test_a_folder_that_cannot_be_written_is_told(run: Run) -> None:
+    """Not even root can make a folder inside a file."""
+    refused(run("index", "docs", "--index", "docs/ferry.txt/new"), 1, "cannot .*docs/ferry.txt/new")
+    refused(run("demo", "--folder", "docs/ferry.txt/new"), 1, "cannot write .*docs/ferry.txt/new")
 
 
 def test_an_index_folder_that_is_a_file_is_told(run: Run, place: Path) -> None:

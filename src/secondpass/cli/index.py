@@ -26,8 +26,8 @@ def command(
         bool, typer.Option("--prune", help="Also remove indexed documents whose files are gone.")
     ] = False,
     text_field: Annotated[str | None, option("--text-field", key="text-field", metavar="NAME")] = None,
-    size: Annotated[int | None, option("--size", key="size", metavar="N")] = None,
-    overlap: Annotated[int | None, option("--overlap", key="overlap", metavar="N")] = None,
+    size: Annotated[str | None, option("--size", key="size", metavar="N")] = None,
+    overlap: Annotated[str | None, option("--overlap", key="overlap", metavar="N")] = None,
     store: Annotated[str | None, option("--store", key="store", metavar="KIND")] = None,
     max_file_size: Annotated[
         str | None, option("--max-file-size", key="max-file-size", metavar="SIZE")

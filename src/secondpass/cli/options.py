@@ -1,4 +1,7 @@
-"""The options that several commands share; each stands for a setting (see ``settings.KEYS``) or an act."""
+"""The options that several commands share; each stands for a setting (see ``settings.KEYS``) or an act.
+
+Numbers come as text: ``settings`` reads them, so that a wrong one is told in the same words from anywhere.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +35,8 @@ def option(*names: str, key: str, metavar: str | None = None) -> Any:
 
 IndexFolder = Annotated[str | None, option("--index", key="index", metavar="DIR")]
 RerankerName = Annotated[str | None, option("--reranker", key="reranker", metavar="NAME")]
-Candidates = Annotated[int | None, option("--candidates", key="candidates", metavar="N")]
-K = Annotated[int | None, option("--k", "-k", key="k", metavar="N")]
+Candidates = Annotated[str | None, option("--candidates", key="candidates", metavar="N")]
+K = Annotated[str | None, option("--k", "-k", key="k", metavar="N")]
 Stage1 = Annotated[str | None, option("--stage1", key="stage1", metavar="HOW")]
 Quiet = Annotated[bool | None, option("--quiet", "-q", key="quiet")]
 Where = Annotated[

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from ..errors import InputError, SecondpassError
+from . import warming
 
 __all__ = ["INTERRUPTED", "OK", "TROUBLE", "WRONG_USAGE", "main"]
 
@@ -26,8 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process by default.
     """
     _make_streams_forgiving()
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = _run(sys.argv[1:] if arguments is None else list(arguments))
+        warming.start(given)
+        code = _run(given)
         sys.stdout.flush()
     except BrokenPipeError:  # whoever reads us has seen enough
         _close_stdout()
@@ -62,7 +65,7 @@ def _explain(exc: Exception) -> int:
         traceback.print_exception(exc, file=sys.stderr)
     format_message = getattr(exc, "format_message", None)
     if format_message is not None:  # the parser's own errors: unknown option, missing argument
-        _say(f"error: {_one_line(format_message())} Try: {_help_of(exc)}")
+        _say(f"error: {_one_line(format_message()).rstrip('.')}; see: {_help_of(exc)}")
         return WRONG_USAGE
     if isinstance(exc, SecondpassError):
         _say(f"error: {_one_line(str(exc))}")
