@@ -20,6 +20,7 @@ from .tokenizing import (
     load_tokenizer,
     parts,
     single_frame,
+    slices,
 )
 from .types import Embedder
 
@@ -32,7 +33,6 @@ WINDOW = 256
 """Tokens the model reads at once, its two special tokens included; it was trained with at most that many."""
 MAX_CHARACTERS = 20_000
 """A passage is cut here before it is tokenised: 254 tokens never need more, unless a text is all spaces."""
-_SLICE = 512
 
 
 class MiniLMEmbedder:
@@ -96,10 +96,11 @@ class MiniLMEmbedder:
         """
         texts = checked_texts(texts, "passages")
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
-        for start in range(0, len(texts), _SLICE):
-            part = [text[:MAX_CHARACTERS] for text in texts[start : start + _SLICE]]
+        start = 0
+        for part in slices([text[:MAX_CHARACTERS] for text in texts]):
             rows = [self._frame.around(ids[: self._room]) for ids in self._tokenise(part)]
             vectors[start : start + len(part)] = unit(self._pooled(rows))
+            start += len(part)
         return vectors
 
     def _tokenise(self, texts: list[str]) -> list[list[int]]:

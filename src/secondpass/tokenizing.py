@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,12 +25,15 @@ __all__ = [
     "pair_frame",
     "parts",
     "single_frame",
+    "slices",
 ]
 
 MAX_QUERY_TOKENS = 2048
 """Of models that read a query by itself, in parts where it is long."""
 MAX_QUERY_CHARACTERS = 20_000
 
+_SLICE_TEXTS = 512
+_SLICE_CHARACTERS = 1_000_000
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -83,6 +86,20 @@ def checked_texts(texts: Sequence[str], what: str) -> list[str]:
         if not isinstance(text, str):
             raise InputError(f"{what}[{position}] must be a string, got {type(text).__name__}")
     return [clean(text) for text in texts]
+
+
+def slices(texts: Sequence[str]) -> Iterator[list[str]]:
+    """Yield the texts in order, at most 512 and about a million characters at once, to bound memory."""
+    part: list[str] = []
+    characters = 0
+    for text in texts:
+        if part and (len(part) >= _SLICE_TEXTS or characters + len(text) > _SLICE_CHARACTERS):
+            yield part
+            part, characters = [], 0
+        part.append(text)
+        characters += len(text)
+    if part:
+        yield part
 
 
 def load_tokenizer(folder: ModelFolder) -> Tokenizer:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..inference import Floats
+from ..tokenizing import slices
 from ..types import Reading
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ MAX_WINDOWS = 32
 
 _BLOCK = 65_536
 """Characters tokenised at once; a longer passage is cut there, at a space where there is one."""
-_SLICE_TEXTS = 256
-_SLICE_CHARACTERS = 1_000_000
 
 Ids = list[int]
 
@@ -75,7 +74,7 @@ def read_windows(
     """
     readings: list[Reading] = []
     reach = window_spans(2**31, room, max_windows)[-1][1]
-    for texts in _slices(passages):
+    for texts in slices(passages):
         tokens = _tokenise(tokenizer, texts, room, reach)
         spans = [window_spans(each.total, room, max_windows) for each in tokens]
         windows = [each.ids[start:end] for each, own in zip(tokens, spans, strict=True) for start, end in own]
@@ -91,19 +90,6 @@ def _reading(tokens: _Tokens, spans: list[tuple[int, int]], scores: list[float])
     start = tokens.offsets[first][0] if first > 0 else 0
     end = tokens.offsets[last - 1][1] if last < tokens.total else tokens.characters
     return Reading(scores[best], spans[-1][1], tokens.total, start, end)
-
-
-def _slices(passages: Sequence[str]) -> Iterator[list[str]]:
-    part: list[str] = []
-    characters = 0
-    for passage in passages:
-        if part and (len(part) >= _SLICE_TEXTS or characters + len(passage) > _SLICE_CHARACTERS):
-            yield part
-            part, characters = [], 0
-        part.append(passage)
-        characters += len(passage)
-    if part:
-        yield part
 
 
 def _tokenise(tokenizer: Tokenizer, texts: list[str], room: int, reach: int) -> list[_Tokens]:
