@@ -143,7 +143,7 @@ def test_refuses_what_are_no_passages(ranker, passages):
 @pytest.mark.shared
 @pytest.mark.slow
 def test_it_beats_cosine_on_questions_over_paragraphs():
-    """Every 80th question of XQuAD: dense top 20 re-ranked, nDCG@10."""
+    """Every 30th question of XQuAD: dense top 20 re-ranked, nDCG@10."""
     folder = Path(__file__).parents[2] / "shared" / "data" / "collections" / "xquad-en"
     if not folder.is_dir():
         pytest.skip("the test collections are not here")
@@ -156,7 +156,7 @@ def test_it_beats_cosine_on_questions_over_paragraphs():
     ids, embedder, ranker = list(corpus), MiniLMEmbedder(), LateInteraction()
     vectors = embedder.embed_passages([corpus[each] for each in ids])
     gains = []
-    for query, judged in list(qrels.items())[::80]:
+    for query, judged in list(qrels.items())[::30]:
         cosines = vectors @ embedder.embed_queries([queries[query]])[0]
         top = np.argsort(-cosines)[:20]
         scores = ranker.score(queries[query], [corpus[ids[place]] for place in top])
@@ -164,7 +164,7 @@ def test_it_beats_cosine_on_questions_over_paragraphs():
         gains.append(
             ndcg(judged, [ids[place] for place in again]) - ndcg(judged, [ids[place] for place in top])
         )
-    assert len(gains) >= 14
+    assert len(gains) > 30
     assert np.mean(gains) > 0.01
 
 
