@@ -53,7 +53,7 @@ def build_corpus(folder: Path) -> Path:
     nothing is written.
     """
     stamp = folder.parent / f"{folder.name}-{_STAMP}"
-    version = f"{sys.implementation.name} {sys.version.split()[0]} {sys.platform} corpus 1"
+    version = f"{sys.implementation.name} {sys.version.split()[0]} {sys.platform} corpus 2"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == version and folder.is_dir():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -102,9 +102,9 @@ def _module(name: str, module: ModuleType) -> Iterator[str]:
 
 
 def _public(module: ModuleType) -> dict[str, Any]:
-    """Return what the module offers as its own."""
+    """Return what the module offers as its own, hooks left out: whoever runs us may have set others."""
     names = getattr(module, "__all__", None) or [each for each in vars(module) if not each.startswith("_")]
-    found = {each: getattr(module, each, None) for each in names}
+    found = {each: getattr(module, each, None) for each in names if not each.endswith("hook")}
     exported = hasattr(module, "__all__")
     return {
         each: value

@@ -27,7 +27,7 @@ QUESTIONS = (
     "how do I wait for several things at once?",
     "run another program and read what it prints",
     "only one of them may use it at a time",
-    "turn text into a date",
+    "stop a task that takes too long",
     "compare passwords without leaking timing",
 )
 """Ambiguous on purpose: none names the module that answers it. Not all of them gain by the second pass."""

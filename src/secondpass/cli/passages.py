@@ -18,9 +18,9 @@ _WORD = re.compile(r"\w+")
 _STRUCTURED = re.compile(r"\s*([-*+|>#=~`:.]|\d+[.)]\s)")
 _COMMON = frozenset(
     """
-    a about an and any are as at be by can could did do does for from had has have how i if in is it its me
-    my of on or our should so than that the their them then there these they this to was we were what when
-    where which who whom why will with would you your
+    a about an and any are as at be by can could did do does for from had has have how i if in is it
+    its me my no not of on or our should so than that the their them then there these they this to
+    was we were what when where which who whom why will with would you your
     """.split()  # noqa: SIM905  words read best as words
 )
 

@@ -11,17 +11,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..comparison import Comparison, SecondPass, Summary
+from ..comparison import Comparison, PassSummary, SecondPass, Summary
 from ..types import Hit
 from .passages import QueryWords, snippet
 from .render import STAGE1_SCORES, flowing, percent, timings
-from .terminal import INDENT, emit, milliseconds, place
+from .terminal import INDENT, count, emit, milliseconds, place
 
 __all__ = ["show_comparison", "show_summary", "verdict"]
 
 LEAST_COLUMN = 40
 """Narrower columns are not read with pleasure: lists are stacked instead."""
 GAP = 3
+LEAST_TABLE = 80
 
 _STYLES = {"new": "bold green", "up": "green", "down": "yellow", "same": "dim"}
 
@@ -41,8 +42,8 @@ def show_comparison(
     if not comparison.stage1.hits:
         emit(console, Text("no passage found", style="yellow"), "")
         return
-    count = 1 + len(comparison.passes)
-    width = (console.width - GAP * (count - 1)) // count
+    lists = 1 + len(comparison.passes)
+    width = (console.width - GAP * (lists - 1)) // lists
     stacked = width < LEAST_COLUMN
     columns = _columns(console, comparison, console.width if stacked else width, lines, base)
     if stacked:
@@ -85,8 +86,7 @@ def _head(title: str, width: int) -> Text:
 def _cell(
     console: Console, hit: Hit, about: Text, words: QueryWords, width: int, lines: int, base: Path | None
 ) -> RenderableType:
-    head = Text(f"{hit.rank:<{INDENT}}", style="bold")
-    head.append_text(about)
+    head = Text().append(f"{hit.rank:<{INDENT}}", style="bold").append_text(about)
     inner = width - INDENT
     where = Text(_shortened(place(hit.passage, base), inner), style="cyan")
     text = snippet(console, hit.passage.text, words, inner, lines)
@@ -94,8 +94,11 @@ def _cell(
 
 
 def _shortened(text: str, width: int) -> str:
-    """Cut a long place at its front: its end says which file and line."""
-    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]
+    """Cut a long place at its front, between folders where that leaves enough: its end says file and line."""
+    if len(text) <= width:
+        return text
+    end = text[len(text) - width + 1 :]
+    return "…" + (end[end.index("/") :] if "/" in end else end)
 
 
 def _stage1_facts(hit: Hit, stage1: str) -> Text:
@@ -147,24 +150,34 @@ def _timings(comparison: Comparison) -> list[str]:
 
 
 def show_summary(console: Console, summary: Summary) -> None:
-    """Print the figures over several queries."""
-    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="bold underline")
-    table.add_column(f"over {summary.queries} queries", overflow="fold")
-    for title in (f"changed of {summary.k}", "queries changed", "new first hit", "re-rank"):
-        table.add_column(title, justify="right")
-    for each in summary.passes:
-        table.add_row(
-            each.reranker,
-            f"{each.mean_changed:.2f}",
-            f"{each.changed_share:.0%}",
-            f"{each.new_first_share:.0%}",
-            milliseconds(each.rerank_ms),
-        )
-    emit(console, table)
+    """Print the figures over several queries: a table, or a paragraph a re-ranker where that is too wide."""
+    head = f"over {count(summary.queries, 'query')}"
+    titles = (f"changed of {summary.k}", "queries changed", "new first hit", "re-rank")
+    if console.width >= LEAST_TABLE:
+        table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="bold")
+        table.add_column(head, overflow="fold")
+        for title in titles:
+            table.add_column(title, justify="right")
+        for each in summary.passes:
+            table.add_row(each.reranker, *_figures(each))
+        emit(console, table)
+    else:
+        emit(console, Text(head, style="bold"))
+        for each in summary.passes:
+            figures = zip(titles, _figures(each), strict=True)
+            pieces = [f"{title} {figure}" for title, figure in figures]
+            emit(console, Text(each.reranker), flowing(console.width, pieces))
     for pair in summary.agreements:
         one, other = pair.rerankers
         emit(console, f"{one} and {other} share {pair.overlap:.0%} of their first {summary.k}")
-    stage1 = (
-        f"stage 1: embed {milliseconds(summary.embed_ms)}, search {milliseconds(summary.search_ms)} a query"
-    )
-    emit(console, Text(stage1, style="dim"))
+    stage1 = [f"embed {milliseconds(summary.embed_ms)}", f"search {milliseconds(summary.search_ms)} a query"]
+    emit(console, flowing(console.width, stage1, style="dim"))
+
+
+def _figures(each: PassSummary) -> list[str]:
+    return [
+        f"{each.mean_changed:.2f}",
+        f"{each.changed_share:.0%}",
+        f"{each.new_first_share:.0%}",
+        milliseconds(each.rerank_ms),
+    ]

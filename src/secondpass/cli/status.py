@@ -46,7 +46,8 @@ def _show(status: IndexStatus, documents: Sequence[DocumentSummary] | None) -> N
     from .terminal import count, emit, output, shown_path
 
     console = output()
-    splitter = ", ".join(f"{name} {value}" for name, value in status.splitter.items() if name != "separators")
+    sizes = [f"{name} {status.splitter[name]}" for name in ("size", "overlap") if name in status.splitter]
+    splitter = ", ".join([str(status.splitter.get("name", "")), *sizes])
     facts = {
         "documents": f"{status.documents:,}",
         "passages": f"{status.passages:,} ({count(status.texts, 'different text')})",

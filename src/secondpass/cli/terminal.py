@@ -69,8 +69,9 @@ def place(passage: Passage, base: Path | None = None) -> str:
 
 
 def count(number: int, word: str) -> str:
-    """Return ``1 passage``, ``2 passages``, ``1,204 passages``."""
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
+    """Return ``1 passage``, ``2 queries``, ``1,204 passages``."""
+    several = f"{word[:-1]}ies" if word.endswith("y") else f"{word}s"
+    return f"{number:,} {word if number == 1 else several}"
 
 
 def milliseconds(value: float) -> str:
