@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -207,3 +208,139 @@ def test_the_log_of_changes_does_not_grow_for_ever(tmp_path, monkeypatch):
     assert store._connection.execute("SELECT count(*) FROM vector_log").fetchone()[0] <= 11
     assert store._connection.execute("SELECT count(*) FROM vector_drops").fetchone()[0] <= 11
     assert [key for key, _ in store.search(vectors[59], 5)] == [59], "what is too old to catch up starts anew"
+
+
+# The graph, with its threshold lowered: realistic vectors (clusters on a curved surface of 24 dimensions).
+
+WIDE, MANY = 96, 20_000
+
+
+@pytest.fixture(scope="module")
+def clustered():
+    random = np.random.default_rng(5)
+    centers = random.normal(size=(150, 24))
+    latent = centers[random.integers(0, 150, MANY + 100)] + 0.8 * random.normal(size=(MANY + 100, 24))
+    made = np.tanh(latent @ random.normal(size=(24, WIDE)) / 5) + 0.1 * random.normal(size=(MANY + 100, WIDE))
+    made = (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+    return made[:MANY], made[MANY:]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory, clustered):
+    """A folder with a database of many vectors and its graph; copied by tests that change it."""
+    folder = tmp_path_factory.mktemp("large")
+    store = graph_store(folder)
+    store.add(range(1, MANY + 1), clustered[0])
+    store._cache.save(store._connection)
+    store._connection.close()
+    return folder
+
+
+def graph_store(folder: Path, threshold: int = MANY // 2) -> SqliteStore:
+    connection = sqlite3.connect(folder / "vectors.db", isolation_level=None)
+    return SqliteStore.create(connection, VectorCache(folder / "cache", WIDE, ann_threshold=threshold))
+
+
+def copied(large: Path, folder: Path) -> Path:
+    shutil.copytree(large, folder / "copy")
+    return folder / "copy"
+
+
+def found_by_graph(store: SqliteStore, query: np.ndarray, k: int) -> list[tuple[int, float]] | None:
+    cache = store._cache
+    return cache._graphs.search(store._connection, cache.view(store._connection), query, k)
+
+
+def recall(store: SqliteStore, exact: NumpyStore, queries: np.ndarray, k: int = 20) -> float:
+    shares = []
+    for query in queries:
+        found = found_by_graph(store, query, k)
+        assert found is not None, "the graph must have been used"
+        assert store.search(query, k) == found
+        expected = dict(exact.search(query, k))
+        for key, cosine in found:
+            assert cosine == pytest.approx(expected.get(key, cosine), abs=1e-5)
+        shares.append(len({key for key, _ in found} & set(expected)) / k)
+    return float(np.mean(shares))
+
+
+def reference(vectors: np.ndarray) -> NumpyStore:
+    store = NumpyStore(WIDE)
+    store.add(range(1, len(vectors) + 1), vectors)
+    return store
+
+
+def test_the_graph_finds_98_percent_of_what_an_exact_search_finds(large, clustered):
+    vectors, queries = clustered
+    assert recall(graph_store(large), reference(vectors), queries) >= 0.98
+
+
+def test_below_the_threshold_there_is_no_graph(tmp_path, large, clustered):
+    store = graph_store(large, threshold=MANY + 1)
+    assert found_by_graph(store, clustered[1][0], 5) is None
+    assert store.search(clustered[1][0], 5) == graph_store(large).search(clustered[1][0], 5)
+    small = sqlite_store(tmp_path, DIMENSION)
+    small.add(range(100), rows(100))
+    small._cache.save(small._connection)
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["vectors.f32"]
+
+
+def test_a_filtered_search_is_exact(large, clustered):
+    vectors, queries = clustered
+    allowed = list(range(1, MANY, 7))
+    exact = reference(vectors)
+    for query in queries[:10]:
+        found, expected = graph_store(large).search(query, 10, allowed), exact.search(query, 10, allowed)
+        assert [key for key, _ in found] == [key for key, _ in expected]
+
+
+def test_the_graph_serves_on_after_small_changes_and_is_then_brought_up_to_date(tmp_path, large, clustered):
+    vectors, queries = clustered
+    folder = copied(large, tmp_path)
+    store, exact = graph_store(folder), reference(vectors)
+    more = -vectors[:1500]
+    keys = list(range(MANY + 1, MANY + 1501))
+    for each in (store, exact):
+        each.add(keys[:500], more[:500])
+        each.delete(range(1, 200))
+    written = (folder / "cache" / "vectors.usearch").stat().st_mtime_ns
+    store._cache.save(store._connection)
+    assert (folder / "cache" / "vectors.usearch").stat().st_mtime_ns == written
+    probes = np.concatenate([queries[:30], more[100:110]])
+    assert recall(store, exact, probes) >= 0.98
+    assert store.search(more[100], 1)[0][0] == keys[100]
+    for each in (store, exact):
+        each.add(keys[500:], more[500:])
+    store._cache.save(store._connection)
+    assert (folder / "cache" / "vectors.usearch").stat().st_mtime_ns > written
+    fresh = graph_store(folder)
+    assert recall(fresh, exact, probes) >= 0.98
+    assert found_by_graph(fresh, vectors[5], 5)[0][0] != 6, "what was deleted stays deleted"
+
+
+def test_a_rewritten_vector_is_not_searched_through_the_old_graph(tmp_path, large, clustered):
+    vectors, _ = clustered
+    store = graph_store(copied(large, tmp_path))
+    store.add([10], -vectors[20:21])
+    assert found_by_graph(store, vectors[0], 3) is None
+    assert store.search(-vectors[20], 1)[0] == pytest.approx((10, 1.0), abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["vectors.usearch", "vectors.usearch.json"])
+@pytest.mark.parametrize("damage", ["empty", "short", "noise", "missing"])
+def test_a_damaged_graph_is_not_opened(tmp_path, large, clustered, name, damage):
+    folder = copied(large, tmp_path)
+    file = folder / "cache" / name
+    data = file.read_bytes()
+    if damage == "missing":
+        file.unlink()
+    else:
+        noise = np.random.default_rng(0).bytes(len(data))
+        file.write_bytes({"empty": b"", "short": data[: len(data) // 2], "noise": noise}[damage])
+    store = graph_store(folder)
+    assert found_by_graph(store, clustered[1][0], 5) is None
+    expected = [key for key, _ in reference(clustered[0]).search(clustered[1][0], 5)]
+    assert [key for key, _ in store.search(clustered[1][0], 5)] == expected
+    if damage == "short" and name == "vectors.usearch":
+        store._cache.save(store._connection)
+        assert found_by_graph(store, clustered[1][0], 5) is not None, "save makes it anew"

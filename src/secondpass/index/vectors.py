@@ -1,4 +1,4 @@
-"""Where the vectors of an index are: in ``index.db``, or in a store outside it that is told through an outbox."""
+"""Where the vectors of an index are: in ``index.db``, or in a store outside, told through an outbox."""
 
 from __future__ import annotations
 
