@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from secondpass import Engine
+from secondpass import Document, Engine, Index, load_reranker
 from secondpass.comparison import Comparison, move, summarize
 from secondpass.errors import InputError, ModelInvalidError, QueryError
 from secondpass.ranking import sigmoid
+from secondpass.testing import HashEmbedder
 from secondpass.types import Hit, Passage, Reading
 
 
@@ -318,3 +320,53 @@ def test_summary_refuses_what_does_not_belong_together() -> None:
         summarize([])
     with pytest.raises(InputError, match="different k"):
         summarize([compared(2), compared(3)])
+
+
+# With a real index
+
+
+TOWN = {
+    "ferry": "The ferry leaves at seven in the morning. A ticket costs four crowns.",
+    "bees": "The hives face south-east and are opened in April, when the willow is out.",
+    "bakery": "Bread is baked on Mondays, rolls every day but Sunday.",
+    "library": "Books are lent for three weeks; a late book costs one crown a week.",
+    "garden": "Potatoes are planted when the apple trees flower.",
+}
+
+
+def documents() -> list[Document]:
+    return [Document(name, text, {"kind": "place"}) for name, text in TOWN.items()]
+
+
+@pytest.mark.parametrize("stage1", ["dense", "lexical", "hybrid"])
+def test_an_engine_over_a_real_index(tmp_path: Path, stage1: str) -> None:
+    with Index.open(tmp_path, embedder=HashEmbedder()) as index:
+        index.add(documents())
+        result = Engine(index, Longest(), stage1=stage1).search("costs a ticket", k=1)
+        assert result.hits[0].score == max(len(hit.passage.text) for hit in result.candidates)
+        assert "ferry" in {hit.passage.document_id for hit in result.candidates}
+        before = result.hits[0].candidate
+        assert before is not None
+        assert (before.distance is not None) == (stage1 == "dense")
+        assert len(Engine(index).search("costs", k=3, where={"kind": "place"}).hits) == 3
+
+
+def test_an_engine_over_an_empty_index(tmp_path: Path) -> None:
+    reranker = Longest()
+    with Index.open(tmp_path, embedder=HashEmbedder()) as index:
+        assert Engine(index, reranker).search("anything").hits == ()
+        assert reranker.calls == []
+
+
+@pytest.mark.parametrize("name", ["late-interaction", "minilm-l6"])
+def test_both_stages_with_real_weights(tmp_path: Path, name: str) -> None:
+    with Index.open(tmp_path) as index:
+        index.add(documents())
+        engine = Engine(index, load_reranker(name))
+        result = engine.search("What does it cost to return a book too late?", k=2)
+        assert result.hits[0].passage.document_id == "library"
+        assert (result.scored, result.truncated, result.reranker) == (5, 0, name)
+        texts = [hit.passage.text for hit in result.ranked]
+        again = load_reranker(name).score(result.query, texts)
+        assert [hit.score for hit in result.ranked] == pytest.approx(again.tolist(), abs=1e-3)
+        assert (result.hits[0].probability is None) == (name == "late-interaction")

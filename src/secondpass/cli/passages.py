@@ -100,8 +100,11 @@ def _with_ellipsis(line: Text, width: int) -> Text:
     """End a line that goes on with an ellipsis, at the end of a word where there is one."""
     line.rstrip()
     if line.cell_len > width - 2:
-        space = line.plain.rfind(" ", 0, max(width - 2, 1))
-        line.right_crop(len(line) - (space if space > 0 else max(width - 2, 1)))
+        line.truncate(max(width - 2, 1))
+        space = line.plain.rfind(" ")
+        if space > 0:
+            line.right_crop(len(line) - space)
+            line.rstrip()
     return line.append(" …", style="dim")
 
 
@@ -112,7 +115,10 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     if not split:
         return
     split[0] = _with_first_indent(split[0])
-    common = min([indent for lines in split for indent, _ in lines][1:] or [0])
+    first, *others = [indent for lines in split for indent, _ in lines]
+    common = min(others, default=first)
+    if first < common:  # a heading: what follows it stays indented
+        common = max(common - 4, 0)
     for number, lines in enumerate(split):
         if number:
             yield 0, ""

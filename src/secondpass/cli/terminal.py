@@ -55,8 +55,12 @@ def shown_path(path: str, base: Path | None = None) -> str:
     here = Path.cwd() if base is None else base
     for start, prefix in ((here, ""), (Path.home(), "~/")):
         if path.startswith(f"{start}{os.sep}"):
-            return without_controls(prefix + path[len(str(start)) + 1 :])
-    return without_controls(path)
+            return _on_one_line(prefix + path[len(str(start)) + 1 :])
+    return _on_one_line(path)
+
+
+def _on_one_line(path: str) -> str:
+    return without_controls(path).replace("\n", "\ufffd").replace("\t", "\ufffd")
 
 
 def place(passage: Passage, base: Path | None = None) -> str:
