@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from ..errors import InputError
 from ..stores.checks import checked_vectors
 from ..types import Document, Embedder, Passage
-from .database import transaction
+from .database import slices, transaction
 from .door import Prepared, prepared
 from .outbox import VectorSink
 from .staging import Staging
 from .values import Progress, ProgressCallback
-from .writer import Pending, VectorsByHash, delete_documents, hashes_of, known_hashes, slices, write_batch
+from .writer import Pending, VectorsByHash, delete_documents, hashes_of, known_hashes, write_batch
 
 if TYPE_CHECKING:
     from ..types import Floats

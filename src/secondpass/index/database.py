@@ -6,13 +6,17 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from ..errors import InputError
 
-__all__ = ["Database", "connect", "transaction"]
+__all__ = ["Database", "connect", "slices", "transaction"]
+
+Value = TypeVar("Value")
 
 _WAIT_SECONDS = 10.0
 """Readers and the writer do not wait for each other; only recovery after a kill takes a lock for a moment."""
@@ -49,6 +53,13 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # a full disk may have rolled back already
             connection.execute("ROLLBACK")
         raise
+
+
+def slices(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
+    """Cut into lists of at most ``size``: SQLite bounds the parameters of a statement."""
+    iterator = iter(values)
+    while part := list(islice(iterator, size)):
+        yield part
 
 
 class _Slot:

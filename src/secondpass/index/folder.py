@@ -37,12 +37,10 @@ def folder_of(path: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: no path, or an empty one.
     """
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
+    given = os.fspath(path) if isinstance(path, (str, os.PathLike)) else None
+    if not isinstance(given, str) or not given or "\0" in given:
         raise InputError(f"the folder of an index must be a path, got {path!r}")
-    try:
-        return Path(path).absolute()
-    except (TypeError, ValueError) as exc:
-        raise InputError(f"the folder of an index must be a path, got {path!r}") from exc
+    return Path(given).absolute()
 
 
 def open_folder(folder: Path, new_manifest: Callable[[], Manifest] | None) -> tuple[Database, Manifest]:
@@ -53,11 +51,7 @@ def open_folder(folder: Path, new_manifest: Callable[[], Manifest] | None) -> tu
         IndexDamagedError, IndexMismatchError, IndexWriteError: it cannot be used.
     """
     path = folder / DATABASE
-    try:
-        missing = not os.path.lexists(path)
-    except ValueError as exc:  # NUL in the path
-        raise InputError(f"the folder of an index must be a path, got {str(folder)!r}") from exc
-    if missing:
+    if not os.path.lexists(path):
         _check_place(folder, create=new_manifest is not None)
         if new_manifest is not None:
             _make(folder, new_manifest())

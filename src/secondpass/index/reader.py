@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
@@ -13,12 +13,23 @@ from typing import Any
 from ..errors import InputError
 from ..ranking import rank
 from ..types import Document, Hit, MetadataValue, Passage
+from .database import slices
 from .filters import EVERYTHING, Filter
 from .folder import size_of
 from .schema import FORMAT, Manifest
 from .values import DocumentSummary, IndexStatus
 
-__all__ = ["allowed_texts", "counts", "document", "fingerprint", "hits", "passage", "status", "summaries"]
+__all__ = [
+    "allowed_texts",
+    "counts",
+    "document",
+    "fingerprint",
+    "hits",
+    "passage",
+    "status",
+    "summaries",
+    "text_hashes",
+]
 
 MAX_PLACES = 51
 """How many places of one text a hit tells of: its own and up to 50 more (a licence can stand in every
@@ -57,6 +68,15 @@ def hits(
 def allowed_texts(connection: sqlite3.Connection, where: Filter) -> list[int]:
     """Return the ids of the texts that stand in a document that passes."""
     return [row[0] for row in connection.execute(where.texts, where.parameters)]
+
+
+def text_hashes(connection: sqlite3.Connection, text_ids: Iterable[int]) -> dict[int, bytes]:
+    """Return the hashes of those texts that are there."""
+    hashes: dict[int, bytes] = {}
+    for part in slices(text_ids, 500):
+        marks = ", ".join("?" * len(part))
+        hashes.update(connection.execute(f"SELECT id, hash FROM texts WHERE id IN ({marks})", part))  # noqa: S608
+    return hashes
 
 
 def passage(connection: sqlite3.Connection, passage_id: str) -> Passage:

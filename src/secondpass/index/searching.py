@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 from typing import TYPE_CHECKING
 
-from ..ranking import fuse
+from ..ranking import fuse, rank
 from ..types import Hit, VectorStore
 from .filters import Filter
 from .lexical import lexical
-from .reader import allowed_texts, hits
+from .reader import allowed_texts, hits, text_hashes
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -36,11 +36,15 @@ def stage1_hits(
     if not query:
         return hits(connection, dense(connection, store, vector, k, where), where, cosine=True)
     depth = max(k, FUSED_DEPTH)
-    lists = [
-        [each for each, _ in dense(connection, store, vector, depth, where)],
-        [each for each, _ in lexical(connection, query, depth, where)],
+    lists = [dense(connection, store, vector, depth, where), lexical(connection, query, depth, where)]
+    # Ids of texts tell in which order they came; their hashes do not, so that ties do not depend on history.
+    hashes = text_hashes(connection, {each for pairs in lists for each, _ in pairs})
+    ids = {digest: each for each, digest in hashes.items()}
+    ranked = [
+        [key for key, _ in rank((hashes[each], score) for each, score in pairs if each in hashes)]
+        for pairs in lists
     ]
-    return hits(connection, fuse(lists)[:k], where)
+    return hits(connection, [(ids[digest], score) for digest, score in fuse(ranked)[:k]], where)
 
 
 def dense(

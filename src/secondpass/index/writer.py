@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..types import Passage
+from .database import slices
 from .door import Prepared, text_hash
 from .filters import field_value
 from .outbox import VectorSink
@@ -30,8 +30,6 @@ __all__ = [
     "slices",
     "write_batch",
 ]
-
-Value = TypeVar("Value")
 
 _SLICE = 512
 
@@ -92,13 +90,6 @@ def known_hashes(connection: sqlite3.Connection, hashes: Iterable[bytes]) -> set
         rows = connection.execute(f"SELECT hash FROM texts WHERE hash IN ({marks})", part)  # noqa: S608
         known.update(row[0] for row in rows)
     return known
-
-
-def slices(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
-    """Cut into lists of at most ``size``."""
-    iterator = iter(values)
-    while part := list(islice(iterator, size)):
-        yield part
 
 
 def _insert_texts(
