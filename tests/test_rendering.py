@@ -68,9 +68,9 @@ def test_code_and_lists_keep_their_lines_and_their_shape() -> None:
 
 
 def test_common_indentation_is_dropped() -> None:
-    text = "which was cut out of a deeper text,\n        this paragraph is prose.\n\n        So is this\n        one."
+    text = "which was cut from deeper text,\n        this is prose.\n\n        So is this\n        one."
     assert block(text, width=70) == [
-        "which was cut out of a deeper text, this paragraph is prose.",
+        "which was cut from deeper text, this is prose.",
         "",
         "So is this one.",
     ]

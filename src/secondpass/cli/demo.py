@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import InputError
+from ..errors import IndexWriteError, InputError
 from . import options, settings
 from .corpus import build_corpus
+from .index import fill
 
 if TYPE_CHECKING:
     from ..comparison import Comparison
@@ -58,9 +59,10 @@ def command(
     )
     if chosen.reranker == "none":
         raise InputError("the demo shows what a re-ranker changes, 'none' changes nothing; name another one")
+    corpus = _written(home)
     if not as_json:
         _introduce(home)
-    report, after = _fill(chosen, home)
+    report, after = fill(chosen, [str(corpus)], prune=True)
     if not as_json:
         _show_report(report, after)
     comparisons = _ask(chosen)
@@ -80,17 +82,13 @@ def _home(folder: str | None) -> Path:
     return Path(platformdirs.user_cache_dir("secondpass", appauthor=False)) / "demo"
 
 
-def _fill(chosen: Settings, home: Path) -> tuple[AddReport, IndexStatus]:
-    from ..errors import IndexWriteError
-    from .index import fill
-
+def _written(home: Path) -> Path:
     try:
-        corpus = build_corpus(home / "corpus")
+        return build_corpus(home / "corpus")
     except OSError as exc:
         raise IndexWriteError(
-            f"cannot write the demo's text to {home}: {exc.strerror}; take --folder DIR"
+            f"cannot write the demo's text to {home}: {exc.strerror}; take another folder with --folder DIR"
         ) from exc
-    return fill(chosen, [str(corpus)], prune=True)
 
 
 def _ask(chosen: Settings) -> list[Comparison]:
