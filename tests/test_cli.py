@@ -539,6 +539,36 @@ def test_an_unexpected_error_is_one_line_too(run: Run, place: Path, tmp_path: Pa
     refused(done, 1, r"unexpected ZeroDivisionError: broken; this is a bug; run with SECONDPASS_DEBUG=1")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_behind_stdout_is_told(place: Path) -> None:
+    for output in (["--json"], []):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "secondpass", "status", *output],
+                cwd=place,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=clean_environment({}),
+                check=False,
+            )
+        assert (done.returncode, done.stderr) == (1, b"error: No space left on device\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="closes a stream in a POSIX shell")
+@pytest.mark.parametrize(("closed", "code"), [("<", 0), (">", 0), ("2>", 2)])
+def test_closed_streams_are_no_trouble(place: Path, closed: str, code: int) -> None:
+    query = ["search", "ferry", "--k", "30"] if code else ["search", "ferry"]
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}&-', "sh", sys.executable, "-m", "secondpass", *query],
+        cwd=place,
+        capture_output=True,
+        env=clean_environment({}),
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, b"")
+    assert (done.stdout == b"") == (closed != "<")
+
+
 def test_interrupting_ends_quietly(place: Path) -> None:
     import signal
 

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 from ..errors import InputError, SecondpassError
 from . import warming
@@ -70,6 +71,12 @@ def _explain(exc: Exception) -> int:
     if isinstance(exc, SecondpassError):
         _say(f"error: {_one_line(str(exc))}")
         return WRONG_USAGE if isinstance(exc, InputError) else TROUBLE
+    if isinstance(
+        exc, OSError
+    ):  # the machine's trouble, not ours: a full disk behind stdout, no memory for a file
+        _close_stdout()
+        _say(f"error: {_one_line(f'{exc.strerror or exc}' + (f': {exc.filename}' if exc.filename else ''))}")
+        return TROUBLE
     what = _one_line(f"{type(exc).__name__}: {exc}")
     _say(f"error: unexpected {what}; this is a bug; run with SECONDPASS_DEBUG=1 to see where")
     return TROUBLE
@@ -94,9 +101,19 @@ def _say(line: str) -> None:
 
 def _make_streams_forgiving() -> None:
     """Let no character that a stream's encoding lacks end a command."""
+    sys.stdin, sys.stdout, sys.stderr = (
+        sys.stdin or _nowhere(),
+        sys.stdout or _nowhere(),
+        sys.stderr or _nowhere(),
+    )
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _nowhere() -> TextIO:
+    """Return what stands in for a standard stream that was closed before we began."""
+    return os.fdopen(os.open(os.devnull, os.O_RDWR), "r+", encoding="utf-8", closefd=False)
 
 
 def _close_stdout() -> None:
