@@ -1,9 +1,9 @@
 """Fit scale and bias (Platt): the sigmoid of a logit then reads as a probability; the ranking stays.
 
-    python -m training.calibrate --config training/configs/first.toml --base FOLDER --branch BEST.pt
+    python -m training.calibrate --config training/configs/first.toml --base FOLDER --model BEST.pt
 
 Fitted on the validation candidates, every set counting the same. What comes out is the chance that a
-candidate of the dense top 20 is labelled relevant there; another collection has another share of relevant candidates.
+candidate of the dense top 20 is labelled relevant there; other collections have other shares of relevance.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from training.model import load_encoder, new_branch
+from training.model import load_encoder, new_reranker
 from training.prepare import WORK
 from training.validate import ValidationSet
 
 
 def main() -> None:
-    """Write ``calibration.json`` beside the branch."""
+    """Write ``calibration.json`` beside the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--branch", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(2)
     config = tomllib.loads(options.config.read_text())
     data = WORK / config["data"]["name"]
-    branch = new_branch(load_encoder(options.base), config["model"]["joint_layers"]).requires_grad_(False)
-    branch.load_state_dict(torch.load(options.branch, weights_only=True))
+    model = new_reranker(load_encoder(options.base), config["model"]["trained_layers"]).requires_grad_(False)
+    model.load_state_dict(torch.load(options.model, weights_only=True))
     rarity = torch.from_numpy(np.load(data / "rarity.npy"))
     logits, labels, weights = [], [], []
     for name in config["validation"]["sets"]:
         each = ValidationSet(data, name)
-        logits.append(torch.from_numpy(each.scores(branch, rarity)).flatten())
+        logits.append(torch.from_numpy(each.scores(model, rarity)[0]).flatten())
         labels.append(torch.from_numpy(each.relevant).flatten().float())
         weights.append(torch.full_like(labels[-1], 1 / len(labels[-1])))
     found = fit(torch.cat(logits).double(), torch.cat(labels).double(), torch.cat(weights).double())
-    options.branch.with_name("calibration.json").write_text(json.dumps(found, indent=1))
+    options.model.with_name("calibration.json").write_text(json.dumps(found, indent=1))
     print(json.dumps(found))
 
 

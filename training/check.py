@@ -1,6 +1,6 @@
 """Check an export: ONNX against torch, independence of padding and batch, int8 against fp32, and speed.
 
-python -m training.check --config training/configs/first.toml --base FOLDER [--branch ...] [--calibration ...]
+python -m training.check --config training/configs/first.toml --base FOLDER [--model ...] [--calibration ...]
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from training.export import DESTINATION, load_graph
-from training.onnx_model import OnnxReranker, pad
+from training.export import DESTINATION, export, load_graph
+from training.model import WIDTH, Encoder, additive, load_encoder
+from training.onnx_model import BATCH_TOKENS, ONE_ROW, OnnxReranker, pad
 from training.prepare import WORK
 
 
@@ -25,7 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--branch", type=Path)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--calibration", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
@@ -33,12 +35,12 @@ def main() -> None:
     data, folder = WORK / config["data"]["name"], WORK / config["train"]["name"] / "onnx"
     tokenizer = DESTINATION / "tokenizer.json"
     full = OnnxReranker(folder / "model.fp32.onnx", tokenizer)
-    graph = load_graph(options, config["model"]["joint_layers"], data)
+    graph = load_graph(options, config["model"]["trained_layers"], data)
     texts = json.loads((data / "wikiqa.texts.json").read_text())
     found = {
         **against_torch(graph, full, texts),
         **independence(full, texts),
-        "speed_ms": speed(folder, tokenizer, texts),
+        "speed_ms": speed(folder, options.base, tokenizer, texts),
     }
     print(json.dumps(found, indent=1))
 
@@ -51,7 +53,7 @@ def against_torch(
     for query, count in zip(sorted(texts["queries"], key=len)[::30], (1, 2, 3, 5, 8), strict=False):
         feed = pad(model.encode(query, texts["passages"][: count * 7 : 7]))
         with torch.inference_mode():
-            ours = graph(*(torch.from_numpy(each) for each in feed.values()))[0].numpy()
+            ours = graph(*(torch.from_numpy(each) for each in feed.values())).numpy()
         worst = max(worst, float(np.abs(ours - model.session.run(None, feed)[0]).max()))
     return {"onnx_against_torch": worst}
 
@@ -68,13 +70,34 @@ def independence(model: OnnxReranker, texts: dict[str, list[str]]) -> dict[str, 
     }
 
 
-def speed(folder: Path, tokenizer: Path, texts: dict[str, list[str]], runs: int = 9) -> dict[str, float]:
+class Plain(torch.nn.Module):
+    """A plain six-layer cross-encoder of the same width, untrained: what the speed is compared with."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, torch.nn.Linear(WIDTH, 1)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Return the logits, (n, 1)."""
+        mask = additive(attention_mask.float() * (token_type_ids >= 0))
+        return self.head(self.encoder(input_ids, mask)[-1][:, 0])
+
+
+def speed(
+    folder: Path, base: Path, tokenizer: Path, texts: dict[str, list[str]], runs: int = 9
+) -> dict[str, float]:
     """Milliseconds for 20 passages of about 108 tokens, median; sessions take turns."""
+    plain = export(Plain(load_encoder(base)), WORK / "plain" / "onnx")[1]
+    files = {
+        "fp32": (folder / "model.fp32.onnx", BATCH_TOKENS),
+        "int8": (folder / "model.onnx", BATCH_TOKENS),
+        "int8 row by row": (folder / "model.onnx", ONE_ROW),
+        "plain int8": (plain, BATCH_TOKENS),
+        "plain int8 row by row": (plain, ONE_ROW),
+    }
     models = {
-        f"{name}, {threads} thread{'s' * (threads > 1)}": OnnxReranker(
-            folder / f"{file}.onnx", tokenizer, threads
-        )
-        for name, file in (("fp32", "model.fp32"), ("int8", "model"))
+        f"{name}, {threads} thread{'s' * (threads > 1)}": OnnxReranker(file, tokenizer, threads, budget)
+        for name, (file, budget) in files.items()
         for threads in (1, 2)
     }
     words = " ".join(texts["passages"]).split()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import sys
 import time
 import tomllib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from tokenizers import Tokenizer
 
 from training.export import DESTINATION
 from training.model import load_encoder
-from training.onnx_model import OnnxReranker
+from training.onnx_model import BATCH_TOKENS, ONE_ROW, OnnxReranker
 from training.prepare import WORK
 from training.states import encode, tokenize
 from training.validate import ValidationSet
@@ -40,18 +41,31 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--base", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--receipt", action="store_true", help="write benchmarks/auto_validation.json too")
     options = parser.parse_args()
     torch.set_num_threads(2)
     config = tomllib.loads(options.config.read_text())
     folder = WORK / config["train"]["name"]
-    names = ("model.fp32.onnx", "model.onnx")
-    models = [OnnxReranker(folder / "onnx" / name, DESTINATION / "tokenizer.json") for name in names]
+    files = (
+        WORK / "step0/onnx/model.fp32.onnx",
+        *(folder / "onnx" / f"model{x}.onnx" for x in (".fp32", "")),
+    )
+    budgets = (BATCH_TOKENS, BATCH_TOKENS, ONE_ROW)
+    tokenizer = DESTINATION / "tokenizer.json"
+    models = [
+        OnnxReranker(file, tokenizer, batch_tokens=each) for file, each in zip(files, budgets, strict=True)
+    ]
     if options.what == "validation":
         figures = on_validation(WORK / config["data"]["name"], config["validation"]["sets"], models)
     else:
         figures = on_collections(options.data / "collections", options.base, models)
     (folder / f"{options.what}.json").write_text(json.dumps(figures, indent=1))
     print(json.dumps(figures, indent=1))
+    if options.receipt:
+        sys.path.insert(0, "benchmarks")
+        from common import write  # what every benchmark's JSON says of machine, versions and commit
+
+        write("auto_validation", {"candidates": CANDIDATES, **figures})
 
 
 def on_validation(data: Path, names: list[str], models: list[OnnxReranker]) -> dict[str, Any]:
@@ -117,9 +131,8 @@ def on_collections(folder: Path, base: Path, models: list[OnnxReranker]) -> dict
 
 
 def second_stage(models: list[OnnxReranker], query: str, passages: list[str]) -> list[np.ndarray]:
-    """Scores of late interaction, the fp32 and the int8 model."""
-    logits, untrained = models[0].outputs(query, passages)
-    return [untrained, logits, models[1].score(query, passages)]
+    """Scores of late interaction (the untrained export), the fp32 and the int8 model."""
+    return [model.score(query, passages) for model in models]
 
 
 def first_stage(

@@ -1,17 +1,19 @@
 """Write the package's weights folder: ONNX in int8, tokenizer, config.
 
-    python -m training.export --base FOLDER --config training/configs/first.toml [--branch BEST.pt] [--ship]
+    python -m training.export --base FOLDER --config training/configs/first.toml [--model BEST.pt] [--ship]
 
-Without ``--branch`` the untrained step 0 is exported: cosine + max-sim.
+Without ``--model`` the untrained step 0 is exported: cosine + max-sim.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxruntime
 import torch
@@ -26,15 +28,14 @@ from training.model import (
     load_encoder,
     match_features,
     mean_maxsim,
-    mean_pool,
-    new_branch,
+    new_reranker,
+    pooled,
 )
 from training.prepare import WORK
 
 NAME = "minilm-l6"
 DESTINATION = Path("src/secondpass/weights") / NAME
 INPUTS = ["input_ids", "attention_mask", "token_type_ids"]
-OUTPUTS = ["logits", "untrained"]
 
 
 class Graph(nn.Module):
@@ -49,10 +50,8 @@ class Graph(nn.Module):
         self.register_buffer("rarity", rarity)
         self.register_buffer("bias", torch.tensor(bias))
 
-    def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Return the logits, and cosine + max-sim alone, each (n, 1)."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+        """Return the logits, (n, 1)."""
         length = (attention_mask[0] * (1 - token_type_ids[0])).sum()
         query_ids, passage_ids = input_ids[:1, :length], input_ids[:, length:]
         query_mask = torch.ones_like(query_ids).float()
@@ -60,25 +59,18 @@ class Graph(nn.Module):
         query = self.encoder(query_ids, additive(query_mask))
         passage = self.encoder(passage_ids, additive(passage_mask))
         unit = [nn.functional.normalize(states[-1], dim=-1) for states in (query, passage)]
-        pooled = [
-            nn.functional.normalize(mean_pool(states[-1], mask), dim=-1)
-            for states, mask in ((query, query_mask), (passage, passage_mask))
-        ]
+        cosine = (pooled(query[-1], query_mask) * pooled(passage[-1], passage_mask)).sum(1)
         features = match_features(unit[0], query_ids, unit[1], passage_ids, passage_mask, self.rarity)
-        first = DEPTH - self.branch.depth
+        residual = self.branch.residual(cosine, mean_maxsim(features[..., 0], query_mask))
+        first = DEPTH - len(self.branch.layers)
         rows = torch.ones_like(passage_mask[:, :1])
         start = query[first] * rows[:, :, None]
-        cosine = (pooled[0] * pooled[1]).sum(1)
-        logits = self.branch(start, query_mask * rows, passage[first:DEPTH], passage_mask, features, cosine)
-        untrained = cosine + mean_maxsim(features[..., 0], query_mask)
-        return (logits + self.bias)[:, None], untrained[:, None]
+        extra = self.branch(start, query_mask * rows, passage[first:DEPTH], passage_mask, features)
+        return (residual + extra + self.bias)[:, None]
 
 
-def export(graph: Graph, folder: Path) -> tuple[Path, Path]:
-    """Write ``model.fp32.onnx`` and ``model.onnx`` (int8) into the folder; return both paths.
-
-    The fp32 file, for measuring, also gives cosine + max-sim; the int8 file gives the logits alone.
-    """
+def export(graph: nn.Module, folder: Path) -> tuple[Path, Path]:
+    """Write ``model.fp32.onnx`` and ``model.onnx`` (int8) into the folder; return both paths."""
     folder.mkdir(parents=True, exist_ok=True)
     full, small = folder / "model.fp32.onnx", folder / "model.onnx"
     example = (
@@ -86,15 +78,15 @@ def export(graph: Graph, folder: Path) -> tuple[Path, Path]:
         torch.tensor([[1] * 7, [1] * 6 + [0]]),
         torch.tensor([[0] * 3 + [1] * 4, [0] * 3 + [1] * 3 + [0]]),
     )
-    axes, rows = {0: "n", 1: "tokens"}, {0: "n"}
+    axes = {0: "n", 1: "tokens"}
     torch.onnx.export(
         graph.eval(),
         example,
         full,
         input_names=INPUTS,
-        output_names=OUTPUTS,
+        output_names=["logits"],
         opset_version=17,
-        dynamic_axes=dict.fromkeys(INPUTS, axes) | dict.fromkeys(OUTPUTS, rows),
+        dynamic_axes={**dict.fromkeys(INPUTS, axes), "logits": {0: "n"}},
         dynamo=False,
     )
     simplify(full)
@@ -105,7 +97,6 @@ def export(graph: Graph, folder: Path) -> tuple[Path, Path]:
         for node in model.graph.node
         if (node.op_type == "MatMul" and not weights & set(node.input)) or "rarity" in node.input
     ]
-    del model.graph.output[1:]
     quantize_dynamic(
         model,
         small,
@@ -148,7 +139,7 @@ def pair_tokenizer(base: Path) -> dict[str, object]:
     return tokenizer
 
 
-def model_config(version: str, joint_layers: int) -> dict[str, object]:
+def model_config(version: str, trained_layers: int) -> dict[str, object]:
     """What ``config.json`` of the folder says."""
     return {
         "architectures": ["BertForSequenceClassification"],
@@ -169,7 +160,7 @@ def model_config(version: str, joint_layers: int) -> dict[str, object]:
             "base_model": "sentence-transformers/all-MiniLM-L6-v2",
             "one_query_per_batch": True,
             "max_length": 512,
-            "joint_layers": joint_layers,
+            "trained_layers": trained_layers,
         },
     }
 
@@ -179,45 +170,56 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--branch", type=Path)
+    parser.add_argument("--model", type=Path)
     parser.add_argument("--calibration", type=Path, help="JSON with scale and bias, see training.calibrate")
     parser.add_argument("--version", default="0")
     parser.add_argument("--ship", action="store_true", help=f"also write {DESTINATION}")
     options = parser.parse_args()
     config = tomllib.loads(options.config.read_text())
-    depth = config["model"]["joint_layers"]
-    full, small = export(
-        load_graph(options, depth, WORK / config["data"]["name"]), WORK / config["train"]["name"] / "onnx"
-    )
+    depth = config["model"]["trained_layers"]
+    run = WORK / (config["train"]["name"] if options.model else "step0")
+    full, small = export(load_graph(options, depth, WORK / config["data"]["name"]), run / "onnx")
     print(f"{full}: {full.stat().st_size / 1e6:.1f} MB, {small}: {small.stat().st_size / 1e6:.1f} MB")
     if options.ship:
-        (DESTINATION / "onnx").mkdir(parents=True, exist_ok=True)
-        (DESTINATION / "onnx" / "model.onnx").write_bytes(small.read_bytes())
-        (DESTINATION / "config.json").write_text(
-            json.dumps(model_config(options.version, depth), indent=2) + "\n"
-        )
-        tokenizer = json.dumps(pair_tokenizer(options.base), ensure_ascii=False, separators=(",", ":"))
-        (DESTINATION / "tokenizer.json").write_text(tokenizer + "\n", encoding="utf-8")
+        ship(options, depth, small)
+
+
+def ship(options: argparse.Namespace, depth: int, model: Path) -> None:
+    """Write the package's folder, and the checksums that the package verifies it by."""
+    (DESTINATION / "onnx").mkdir(parents=True, exist_ok=True)
+    (DESTINATION / "onnx" / "model.onnx").write_bytes(model.read_bytes())
+    (DESTINATION / "config.json").write_text(
+        json.dumps(model_config(options.version, depth), indent=2) + "\n"
+    )
+    tokenizer = json.dumps(pair_tokenizer(options.base), ensure_ascii=False, separators=(",", ":"))
+    (DESTINATION / "tokenizer.json").write_text(tokenizer + "\n", encoding="utf-8")
+    sums = DESTINATION.parent / "SHA256SUMS"
+    others = [line for line in sums.read_text().splitlines() if f"  {NAME}/" not in line]
+    files = [DESTINATION / file for file in ("config.json", "tokenizer.json", "onnx/model.onnx")]
+    ours = [
+        f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(sums.parent).as_posix()}"
+        for file in files
+    ]
+    sums.write_text("\n".join(others + ours) + "\n")
 
 
 def load_graph(options: argparse.Namespace, depth: int, data: Path) -> Graph:
     """Put the trained parts together, the calibration folded into the weights."""
-    import numpy as np
-
     encoder = load_encoder(options.base)
-    branch = new_branch(encoder, depth)
-    if options.branch:
-        branch.load_state_dict(torch.load(options.branch, weights_only=True))
+    model = new_reranker(encoder, depth)
+    if options.model:
+        model.load_state_dict(torch.load(options.model, weights_only=True))
+    for ours, trained in zip(encoder.layers[DEPTH - depth :], model.tower.layers, strict=True):
+        ours.load_state_dict(trained.state_dict())
     rarity = torch.from_numpy(np.load(data / "rarity.npy"))
-    bias = 0.0
+    bias, branch = 0.0, model.branch.requires_grad_(False)
     if options.calibration:
         found = json.loads(options.calibration.read_text())
         bias = found["bias"]
-        with torch.no_grad():
-            branch.log_scale += torch.tensor(found["scale"]).log()
-            branch.head_out.weight *= found["scale"]
-            branch.head_out.bias *= found["scale"]
-    return Graph(encoder, branch.eval().requires_grad_(False), rarity, bias).eval()
+        branch.log_scale += torch.tensor(found["scale"]).log()
+        branch.head_out.weight *= found["scale"]
+        branch.head_out.bias *= found["scale"]
+    return Graph(encoder, branch, rarity, bias).eval().requires_grad_(False)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -80,12 +81,26 @@ class Encoder(nn.Module):
         return found
 
 
+class Tower(nn.Module):
+    """The encoder's last layers, trained: both texts pass through them, each on its own."""
+
+    def __init__(self, depth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Layer() for _ in range(depth))
+
+    def forward(self, states: Tensor, mask: Tensor) -> list[Tensor]:
+        """Return the given states and those after each layer, each (n, tokens, width)."""
+        found = [states]
+        for layer in self.layers:
+            found.append(layer(found[-1], additive(mask)))
+        return found
+
+
 class JointBranch(nn.Module):
-    """What is trained: joint layers over the query's tokens, a head from zero, the residual's weights."""
+    """Joint layers over the query's tokens, a head from zero, and the residual's three weights."""
 
     def __init__(self, depth: int = 3) -> None:
         super().__init__()
-        self.depth = depth
         self.layers = nn.ModuleList(Layer() for _ in range(depth))
         self.match = nn.Linear(FEATURES, WIDTH)
         self.passage_segment = nn.Parameter(torch.zeros(WIDTH))
@@ -105,10 +120,9 @@ class JointBranch(nn.Module):
         passage: list[Tensor],
         passage_mask: Tensor,
         features: Tensor,
-        cosine: Tensor,
         dropout: float = 0.0,
     ) -> Tensor:
-        """Return the logits, (n,).
+        """Return what to add to the residual, (n,).
 
         Args:
             query: (n, tokens, width), the query's states at the depth where the branch begins.
@@ -116,7 +130,6 @@ class JointBranch(nn.Module):
             passage: for each joint layer the passage's states at its depth, each (n, others, width).
             passage_mask: (n, others).
             features: (n, tokens, FEATURES), see `match_features`.
-            cosine: (n,) cosine of the pooled texts.
             dropout: probability; 0 unless training.
         """
         mask = additive(torch.cat([query_mask, passage_mask], 1))
@@ -125,13 +138,70 @@ class JointBranch(nn.Module):
             states = layer(states, mask, other + self.passage_segment.to(other.dtype), dropout)
         pooled = torch.cat([states[:, 0], mean_pool(states, query_mask)], 1)
         hidden = functional.gelu(self.head_hidden(self.head_norm(pooled)))
-        extra = self.head_out(functional.dropout(hidden, dropout, dropout > 0)).squeeze(-1)
-        return self.residual(features, query_mask, cosine) + extra
+        return self.head_out(functional.dropout(hidden, dropout, dropout > 0)).squeeze(-1)
 
-    def residual(self, features: Tensor, query_mask: Tensor, cosine: Tensor) -> Tensor:
-        """What the logit is before any training: scale * (a * cosine + b * max-sim), (n,)."""
-        maxsim = mean_maxsim(features[..., 0], query_mask)
+    def residual(self, cosine: Tensor, maxsim: Tensor) -> Tensor:
+        """What the logit is before any training: scale * (a * cosine + b * max-sim)."""
         return self.log_scale.exp() * (self.cosine_weight * cosine + self.maxsim_weight * maxsim)
+
+
+class Reranker(nn.Module):
+    """All that is trained, on the frozen states of the depth where it begins: tower and joint branch."""
+
+    def __init__(self, depth: int = 3) -> None:
+        super().__init__()
+        self.depth = depth
+        self.tower, self.branch = Tower(depth), JointBranch(depth)
+
+    def forward(self, batch: Batch, rarity: Tensor, dropout: float = 0.0) -> tuple[Tensor, Tensor]:
+        """Return the logits of the pairs (n,), and the residual of every query with every passage (q, n).
+
+        The joint branch reads the tower's states but does not train them; the tower learns from the residual.
+        """
+        query = self.tower(batch.query, batch.query_mask)
+        passage = self.tower(batch.passage, batch.passage_mask)
+        unit = [functional.normalize(states[-1].float(), dim=-1) for states in (query, passage)]
+        residual = self.branch.residual(
+            pooled(query[-1].float(), batch.query_mask) @ pooled(passage[-1].float(), batch.passage_mask).T,
+            all_maxsim(unit[0], batch.query_ids, unit[1], batch.passage_mask),
+        )
+        own = batch.owner
+        with torch.no_grad():
+            features = match_features(
+                unit[0][own], batch.query_ids[own], unit[1], batch.passage_ids, batch.passage_mask, rarity
+            )
+        extra = self.branch(
+            query[0][own],
+            batch.query_mask[own],
+            [each.detach() for each in passage[:-1]],
+            batch.passage_mask,
+            features,
+            dropout,
+        )
+        return residual[own, torch.arange(len(own))] + extra, residual
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some queries and passages; each passage is paired with the query that owns it.
+
+    Attributes:
+        query: (q, tokens, width) states at the depth where training begins.
+        query_ids: (q, tokens), 0 for padding.
+        query_mask: (q, tokens), 1.0 or 0.0.
+        passage: (n, tokens, width).
+        passage_ids: (n, tokens).
+        passage_mask: (n, tokens).
+        owner: (n,) which query.
+    """
+
+    query: Tensor
+    query_ids: Tensor
+    query_mask: Tensor
+    passage: Tensor
+    passage_ids: Tensor
+    passage_mask: Tensor
+    owner: Tensor
 
 
 def additive(mask: Tensor) -> Tensor:
@@ -142,6 +212,23 @@ def additive(mask: Tensor) -> Tensor:
 def mean_pool(states: Tensor, mask: Tensor) -> Tensor:
     """Mean over the tokens that are not padding, (n, width)."""
     return (states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+
+
+def pooled(states: Tensor, mask: Tensor) -> Tensor:
+    """The text's vector: mean over its tokens, of unit length, (n, width)."""
+    return functional.normalize(mean_pool(states, mask), dim=-1)
+
+
+def all_maxsim(query: Tensor, query_ids: Tensor, passage: Tensor, passage_mask: Tensor) -> Tensor:
+    """Mean max-sim of every query with every passage, (q, n); states of unit length."""
+    words = word_mask(query_ids)
+    cosines = torch.einsum("qtw,nsw->qnts", query, passage) + ((1.0 - passage_mask) * -2.0)[None, :, None, :]
+    return (cosines.amax(-1) * words[:, None, :]).sum(-1) / words.sum(1).clamp(min=1)[:, None]
+
+
+def word_mask(ids: Tensor) -> Tensor:
+    """1.0 for the tokens that are words, 0.0 for [CLS], [SEP] and padding."""
+    return ((ids != 101) & (ids != 102) & (ids != 0)).float()
 
 
 def mean_maxsim(maxsim: Tensor, query_mask: Tensor) -> Tensor:
@@ -175,8 +262,7 @@ def match_features(
     same = (query_ids[:, :, None] == passage_ids[:, None, :]).float()
     exact = (same * passage_mask[:, None, :]).amax(-1)
     rare = rarity[query_ids] + 0.0 * exact  # broadcast over the passages
-    words = ((query_ids != 101) & (query_ids != 102) & (query_ids != 0)).float()
-    return torch.stack([best, exact, rare, exact * rare], -1) * words[..., None]
+    return torch.stack([best, exact, rare, exact * rare], -1) * word_mask(query_ids)[..., None]
 
 
 def load_encoder(folder: Path) -> Encoder:
@@ -213,9 +299,10 @@ def renamed(name: str) -> str | None:
     return name
 
 
-def new_branch(encoder: Encoder, depth: int) -> JointBranch:
-    """A branch at step 0: its layers are copies of the encoder's last ones, its head is zero."""
-    branch = JointBranch(depth)
-    for ours, theirs in zip(branch.layers, encoder.layers[DEPTH - depth :], strict=True):
-        ours.load_state_dict(theirs.state_dict())
-    return branch.requires_grad_(True)
+def new_reranker(encoder: Encoder, depth: int) -> Reranker:
+    """A re-ranker at step 0: its layers are copies of the encoder's last ones, its head is zero."""
+    reranker = Reranker(depth)
+    for layers in (reranker.tower.layers, reranker.branch.layers):
+        for ours, theirs in zip(layers, encoder.layers[DEPTH - depth :], strict=True):
+            ours.load_state_dict(theirs.state_dict())
+    return reranker.requires_grad_(True)

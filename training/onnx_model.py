@@ -9,24 +9,30 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+MAX_LENGTH = 512
 BATCH_TOKENS = 256  # small batches stay in the caches
+ONE_ROW = (
+    1  # int8 takes one scale for all activations of a batch: only alone is a pair's logit always the same
+)
 
 
 class OnnxReranker:
     """An ONNX cross-encoder and its tokenizer."""
 
-    def __init__(self, model: Path, tokenizer: Path, threads: int = 2, max_length: int = 512) -> None:
+    def __init__(
+        self, model: Path, tokenizer: Path, threads: int = 2, batch_tokens: int = BATCH_TOKENS
+    ) -> None:
         settings = onnxruntime.SessionOptions()
         settings.intra_op_num_threads = threads
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
         self.tokenizer = Tokenizer.from_file(str(tokenizer))
-        self.max_length = max_length
+        self.batch_tokens = batch_tokens
 
     def encode(self, query: str, passages: Sequence[str]) -> list[tuple[list[int], list[int]]]:
         """Ids and segments of each pair; what is too long is cut from the passage's end, its [SEP] kept."""
         encodings = self.tokenizer.encode_batch([(query, passage) for passage in passages])
-        cut = self.max_length
+        cut = MAX_LENGTH
         return [
             (each.ids, each.type_ids)
             if len(each.ids) <= cut
@@ -34,17 +40,13 @@ class OnnxReranker:
             for each in encodings
         ]
 
-    def score(self, query: str, passages: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
+    def score(self, query: str, passages: Sequence[str]) -> np.ndarray:
         """Logits of the passages, (n,), in their order."""
-        return self.outputs(query, passages, batch_tokens)[0]
-
-    def outputs(self, query: str, passages: Sequence[str], batch_tokens: int = BATCH_TOKENS) -> np.ndarray:
-        """All that the model gives, (outputs, n): logits, and from an fp32 export also cosine + max-sim."""
         pairs = self.encode(query, passages)
-        found = np.zeros((len(self.session.get_outputs()), len(pairs)), np.float32)
-        for batch in self.batches(pairs, batch_tokens):
-            found[:, batch] = np.stack(self.session.run(None, pad([pairs[each] for each in batch])))[:, :, 0]
-        return found
+        scores = np.zeros(len(pairs), np.float32)
+        for batch in self.batches(pairs, self.batch_tokens):
+            scores[batch] = self.session.run(None, pad([pairs[each] for each in batch]))[0][:, 0]
+        return scores
 
     @staticmethod
     def batches(pairs: Sequence[tuple[list[int], list[int]]], batch_tokens: int) -> list[list[int]]:

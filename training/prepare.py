@@ -59,13 +59,13 @@ def prepare_training(
     settings, start = config["data"], time.time()
     pool = training_pool(data, settings["sets"], config["seed"])
     say(start, f"{len(pool.queries)} queries, {len(pool.passages)} passages")
-    depths = range(DEPTH - config["model"]["joint_layers"], DEPTH + 1)
+    depth = DEPTH - config["model"]["trained_layers"]
     passage_ids = tokenize(tokenizer, pool.passages, settings["passage_tokens"])
     query_ids = tokenize(tokenizer, pool.queries, settings["query_tokens"])
     np.save(folder / "rarity.npy", rarity(passage_ids))
-    queries = encode(encoder, query_ids, [depths[0], DEPTH], folder / "queries")
+    queries = encode(encoder, query_ids, depth, folder / "queries")
     say(start, "queries encoded")
-    passages = encode(encoder, passage_ids, [*depths[:-1], DEPTH], folder / "passages")
+    passages = encode(encoder, passage_ids, depth, folder / "passages")
     say(start, f"passages encoded, {sum(map(len, passage_ids))} tokens")
     query, positive, negatives, ranks = mine(
         pool, queries, passages, settings["dense_depth"], settings["negatives"]
@@ -131,17 +131,17 @@ def prepare_validation(
 ) -> None:
     """For each validation set: its queries, their dense top 20, the states of those, the relevant ones."""
     settings, start = config["validation"], time.time()
-    depths = range(DEPTH - config["model"]["joint_layers"], DEPTH + 1)
+    depth = DEPTH - config["model"]["trained_layers"]
     for name in settings["sets"]:
         pool = validation_pool(data, name, settings["passages"], config["seed"])
         chosen = np.random.default_rng(config["seed"]).permutation(len(pool.queries))[: settings["queries"]]
         passage_ids = tokenize(tokenizer, pool.passages, settings["passage_tokens"])
         query_ids = tokenize(tokenizer, [pool.queries[each] for each in chosen], settings["query_tokens"])
-        queries = encode(encoder, query_ids, [depths[0], DEPTH], folder / f"{name}.queries")
+        queries = encode(encoder, query_ids, depth, folder / f"{name}_queries")
         passages = encode(encoder, passage_ids)
         top = np.argsort(-queries @ passages.T, axis=1, kind="stable")[:, : settings["candidates"]]
         used = np.unique(top)
-        encode(encoder, [passage_ids[each] for each in used], list(depths), folder / f"{name}.passages")
+        encode(encoder, [passage_ids[each] for each in used], depth, folder / f"{name}_passages")
         relevant = np.array(
             [np.isin(row, pool.positives[query]) for row, query in zip(top, chosen, strict=True)]
         )

@@ -1,4 +1,4 @@
-"""Train the joint branch. A run that was cut off goes on exactly where its last checkpoint left it.
+"""Train the re-ranker. A run that was cut off goes on exactly where its last checkpoint left it.
 
 python -m training.train --config training/configs/first.toml --base FOLDER
 """
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from training.model import load_encoder, new_branch
+from training.model import Batch, load_encoder, new_reranker
 from training.prepare import WORK
 from training.states import States
-from training.validate import ValidationSet, pair_inputs, validate
+from training.validate import ValidationSet, validate
 
 
 class Batches:
@@ -32,23 +32,27 @@ class Batches:
         self.query, self.positive, self.negatives = saved["query"], saved["positive"], saved["negatives"]
         self.queries, self.passages = States(folder / "queries"), States(folder / "passages")
         self.groups, self.hard, self.seed = settings["groups"], settings["hard_negatives"], seed
-        self.hardest = settings["hardest_share"]
+        self.hardest, self.random = settings["hardest_share"], settings["random_negatives"]
+        self.limit = settings["passage_limit"]
         self.rarity = torch.from_numpy(np.load(folder / "rarity.npy"))
 
-    def inputs(self, step: int) -> tuple[Any, ...]:
-        """What `JointBranch.forward` takes: groups of a positive, hard negatives and one random passage."""
+    def batch(self, step: int) -> Batch:
+        """Groups of a positive, hard negatives and random passages, the positive first in each."""
         start = step * self.groups
         epoch, offset = divmod(start, len(self.query) - self.groups)
-        chosen = np.random.default_rng([self.seed, epoch]).permutation(len(self.query))[
-            offset : offset + self.groups
-        ]
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.query))
+        chosen = order[offset : offset + self.groups]
         generator = np.random.default_rng([self.seed, 1, step])
-        query, passage = [], []
+        passage: list[int] = []
         for group in chosen:
-            negatives = self.sample(self.negatives[group], generator)
-            passage += [int(self.positive[group]), *negatives, int(generator.integers(len(self.passages)))]
-            query += [int(self.query[group])] * (len(negatives) + 2)
-        return pair_inputs(self.queries, self.passages, query, passage, self.rarity)
+            others = generator.integers(len(self.passages), size=self.random).tolist()
+            passage += [int(self.positive[group]), *self.sample(self.negatives[group], generator), *others]
+        owner = np.repeat(np.arange(self.groups), 1 + self.hard + self.random)
+        return Batch(
+            *self.queries.batch(self.query[chosen]),
+            *self.passages.batch(passage, self.limit),
+            torch.from_numpy(owner),
+        )
 
     def sample(self, ordered: np.ndarray, generator: np.random.Generator) -> list[int]:
         """Some negatives; their probability falls off geometrically with their rank."""
@@ -58,7 +62,7 @@ class Batches:
 
 
 class Run:
-    """One training run: the branch, its moving average, the optimizer, and the best checkpoint so far."""
+    """One training run: the model, its moving average, the optimizer, and the best checkpoint so far."""
 
     def __init__(self, config: dict[str, Any], base: Path) -> None:
         self.settings, self.seed = config["train"], config["seed"]
@@ -71,21 +75,25 @@ class Run:
             for name in config["validation"]["sets"]
         ]
         torch.manual_seed(self.seed)
-        self.branch = new_branch(load_encoder(base), config["model"]["joint_layers"])
-        self.average = deepcopy(self.branch).requires_grad_(False)
+        self.model = new_reranker(load_encoder(base), config["model"]["trained_layers"])
+        if self.settings.get("start"):
+            self.model.load_state_dict(torch.load(WORK / self.settings["start"], weights_only=True))
+        self.model.tower.requires_grad_(self.settings["rate_tower"] > 0)
+        self.average = deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), betas=(0.9, 0.98))
         self.step, self.best, self.history = 0, 0.0, []
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Copied layers learn slowly, new parts faster, the three weights of the residual fastest."""
-        slow, fast, residual = [], [], []
-        for name, parameter in self.branch.named_parameters():
-            kind = slow if name.startswith("layers") else residual if parameter.ndim == 0 else fast
-            kind.append(parameter)
-        names = ("rate_layers", "rate_new", "rate_residual")
+        kinds: dict[str, list[Tensor]] = {"tower": [], "layers": [], "new": [], "residual": []}
+        for name, parameter in self.model.named_parameters():
+            new = "residual" if parameter.ndim == 0 else "new"
+            kind = "tower" if name.startswith("tower") else "layers" if ".layers." in name else new
+            kinds[kind].append(parameter)
+        decay = {"residual": 0.0}
         return [
-            {"params": each, "base": self.settings[name], "weight_decay": decay}
-            for each, name, decay in zip((slow, fast, residual), names, (0.01, 0.01, 0.0), strict=True)
+            {"params": each, "base": self.settings[f"rate_{kind}"], "weight_decay": decay.get(kind, 0.01)}
+            for kind, each in kinds.items()
         ]
 
     def rate(self) -> float:
@@ -98,29 +106,33 @@ class Run:
         torch.manual_seed(self.seed * 1_000_003 + self.step)  # dropout too depends on the step alone
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * self.rate()
-        inputs = self.batches.inputs(self.step)
+        batch = self.batches.batch(self.step)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = self.branch(*inputs, dropout=self.settings["dropout"])
+            logits, residual = self.model(batch, self.batches.rarity, self.settings["dropout"])
         logits = logits.float().view(self.batches.groups, -1)
-        loss = self.loss(logits, inputs)
+        loss = self.loss(logits, residual.float())
         self.optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.branch.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         decay = min(self.settings["average"], (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            for ours, theirs in zip(self.average.parameters(), self.branch.parameters(), strict=True):
+            for ours, theirs in zip(self.average.parameters(), self.model.parameters(), strict=True):
                 ours.lerp_(theirs, 1 - decay)
         self.step += 1
         return loss.item(), (logits.argmax(1) == 0).float().mean().item()
 
-    def loss(self, logits: Tensor, inputs: tuple[Any, ...]) -> Tensor:
-        """Listwise softmax cross-entropy; where configured, also for the branch without its residual."""
-        target = torch.zeros(len(logits), dtype=torch.long)
-        loss = cross_entropy(logits, target)
-        if self.settings["alone"]:
-            residual = self.branch.residual(inputs[4], inputs[1], inputs[5]).float().view_as(logits)
-            loss = loss + self.settings["alone"] * cross_entropy(logits - residual, target)
+    def loss(self, logits: Tensor, residual: Tensor) -> Tensor:
+        """Listwise softmax cross-entropy of each group; where configured, also of the residual.
+
+        The residual is scored against every passage of the batch: those of other queries cost nothing more.
+        """
+        groups, size = logits.shape
+        loss = cross_entropy(logits, torch.zeros(groups, dtype=torch.long))
+        if self.settings["residual_loss"]:
+            loss = loss + self.settings["residual_loss"] * cross_entropy(
+                residual, torch.arange(groups) * size
+            )
         return loss
 
     def check(self) -> None:
@@ -136,7 +148,8 @@ class Run:
     def report(self, losses: list[tuple[float, float]]) -> None:
         """Print the mean loss, the share of positives that came first, and the residual's weights."""
         loss, first = np.mean(losses, axis=0)
-        weights = (self.branch.cosine_weight, self.branch.maxsim_weight, self.branch.log_scale)
+        branch = self.model.branch
+        weights = (branch.cosine_weight, branch.maxsim_weight, branch.log_scale)
         residual = [round(each.item(), 3) for each in weights]
         clock = time.strftime("%H:%M:%S")
         print(f"{clock} step {self.step} loss {loss:.4f} first {first:.3f} residual {residual}", flush=True)
@@ -144,7 +157,7 @@ class Run:
     def checkpoint(self) -> None:
         """Write everything that a later process needs to go on."""
         kept = {
-            "branch": self.branch.state_dict(),
+            "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "step": self.step,
             "optimizer": self.optimizer.state_dict(),
@@ -158,7 +171,7 @@ class Run:
         path = self.folder / "checkpoint.pt"
         if path.exists():
             kept = torch.load(path, weights_only=True)
-            self.branch.load_state_dict(kept["branch"])
+            self.model.load_state_dict(kept["model"])
             self.average.load_state_dict(kept["average"])
             self.optimizer.load_state_dict(kept["optimizer"])
             self.step, self.best, self.history = kept["step"], kept["best"], kept["history"]
@@ -182,14 +195,15 @@ def main() -> None:
     if not run.history:
         run.check()
     saved, losses = time.time(), []
-    while run.step < run.settings["steps"]:
+    last = run.settings.get("stop", run.settings["steps"])
+    while run.step < last:
         losses.append(run.advance())
         if run.step % 50 == 0:
             run.report(losses)
             losses = []
-        if run.step % run.settings["validate_every"] == 0 or run.step == run.settings["steps"]:
+        if run.step % run.settings["validate_every"] == 0 or run.step == last:
             run.check()
-        if time.time() - saved > 240 or run.step == run.settings["steps"]:
+        if time.time() - saved > 240 or run.step == last:
             run.checkpoint()
             saved = time.time()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.model import JointBranch, match_features
+from training.model import Batch, Reranker
 from training.states import States
 
 
@@ -19,8 +20,8 @@ class ValidationSet:
         saved = np.load(folder / f"{name}.validation.npz")
         self.name = name
         self.top, self.relevant, self.total = (saved[key][:queries] for key in ("top", "relevant", "total"))
-        self.queries = States(folder / f"{name}.queries")
-        self.passages = States(folder / f"{name}.passages")
+        self.queries = States(folder / f"{name}_queries")
+        self.passages = States(folder / f"{name}_passages")
 
     def __len__(self) -> int:
         return len(self.top)
@@ -34,36 +35,30 @@ class ValidationSet:
 
     def dense(self) -> np.ndarray:
         """Scores of the first stage, (queries, candidates)."""
-        return np.einsum("qw,qcw->qc", self.queries.pooled, self.passages.pooled[self.top])
+        return np.einsum("qw,qcw->qc", self.queries.pooled[: len(self)], self.passages.pooled[self.top])
 
     @torch.inference_mode()
-    def scores(self, branch: JointBranch, rarity: Tensor, *, residual_only: bool = False) -> np.ndarray:
-        """Logits of the model, or cosine + max-sim alone, (queries, candidates)."""
+    def scores(self, model: Reranker, rarity: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Logits of the model and of its residual alone, each (queries, candidates)."""
         found = []
         for query, top in enumerate(self.top):
-            inputs = pair_inputs(self.queries, self.passages, [query] * len(top), top.tolist(), rarity)
+            batch = Batch(
+                *self.queries.batch([query]),
+                *self.passages.batch(top),
+                torch.zeros(len(top), dtype=torch.long),
+            )
             with torch.autocast("cpu", dtype=torch.bfloat16):
-                logits = (
-                    branch.residual(inputs[4], inputs[1], inputs[5]) if residual_only else branch(*inputs)
-                )
-            found.append(logits.float().numpy())
-        return np.stack(found)
+                logits, residual = model(batch, rarity)
+            found.append((logits.float().numpy(), residual[0].float().numpy()))
+        logits, residual = zip(*found, strict=True)
+        return np.stack(logits), np.stack(residual)
 
 
-def pair_inputs(
-    queries: States, passages: States, query: list[int], passage: list[int], rarity: Tensor
-) -> tuple[Tensor, Tensor, list[Tensor], Tensor, Tensor, Tensor]:
-    """Everything `JointBranch.forward` takes for pairs of a query and a passage, by position."""
-    query_ids, query_mask, query_states = queries.batch(query)
-    passage_ids, passage_mask, passage_states = passages.batch(passage)
-    features = match_features(
-        query_states[-1], query_ids, passage_states[-1], passage_ids, passage_mask, rarity
-    )
-    cosine = torch.from_numpy((queries.pooled[query] * passages.pooled[passage]).sum(1))
-    return query_states[0], query_mask, passage_states[:-1], passage_mask, features.float(), cosine
-
-
-def validate(sets: list[ValidationSet], branch: JointBranch, rarity: Tensor) -> dict[str, float]:
-    """Mean nDCG@10 per set and over the sets."""
-    found = {each.name: float(each.ndcg(each.scores(branch, rarity)).mean()) for each in sets}
-    return {"mean": float(np.mean(list(found.values()))), **found}
+def validate(sets: list[ValidationSet], model: Reranker, rarity: Tensor) -> dict[str, Any]:
+    """Mean nDCG@10 per set, over the sets, and over the sets by the residual alone."""
+    found, residual = {}, []
+    for each in sets:
+        scores = each.scores(model, rarity)
+        found[each.name] = float(each.ndcg(scores[0]).mean())
+        residual.append(float(each.ndcg(scores[1]).mean()))
+    return {"mean": float(np.mean(list(found.values()))), "residual": float(np.mean(residual)), **found}
