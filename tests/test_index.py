@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from index_checks import check_consistent
 from secondpass import Index
 from secondpass.errors import (
     IndexMismatchError,
@@ -294,24 +295,8 @@ def test_history_leaves_no_trace(tmp_path):
     two.remove("d3")
     assert one.fingerprint() != two.fingerprint()
     for each in (one, two):
-        check_consistent(each)
+        check_consistent(each.path)
         each.close()
-
-
-def check_consistent(index: Index) -> None:
-    """Hold the tables of an index against each other."""
-    connection = sqlite3.connect(index.path / "index.db", isolation_level=None)
-    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")  # raises if not
-    orphans = "SELECT count(*) FROM texts WHERE id NOT IN (SELECT text_id FROM passages)"
-    assert connection.execute(orphans).fetchone() == (0,)
-    for table in ("texts", "documents"):
-        lost = f"SELECT count(*) FROM passages WHERE {table[:-1]}_id NOT IN (SELECT id FROM {table})"
-        assert connection.execute(lost).fetchone() == (0,)
-    ids = connection.execute("SELECT id FROM texts ORDER BY id").fetchall()
-    if index.status().store == "sqlite":
-        assert connection.execute("SELECT id FROM vectors ORDER BY id").fetchall() == ids
-    connection.close()
 
 
 def test_a_long_document_is_staged_and_leaves_nothing_behind(index, embedder):
@@ -326,7 +311,7 @@ def test_a_long_document_is_staged_and_leaves_nothing_behind(index, embedder):
     assert seen[-1].passages_done == seen[-1].passages_total == report.passages
     assert not (index.path / "cache" / "staged.db").exists()
     assert "w777 w777" in index.search("w777", 1, stage1="lexical")[0].passage.text
-    check_consistent(index)
+    check_consistent(index.path)
 
 
 def test_what_a_failed_run_embedded_of_a_long_document_is_not_embedded_again(tmp_path):
@@ -347,7 +332,7 @@ def test_what_a_failed_run_embedded_of_a_long_document_is_not_embedded_again(tmp
     with Index.open(tmp_path / "index", embedder=whole) as index:
         report = index.add(Document("long", text))
         assert report.embedded == len(whole.texts) == report.passages - len(failing.texts)
-        check_consistent(index)
+        check_consistent(index.path)
 
 
 # Files
@@ -583,7 +568,7 @@ def test_an_embedder_that_gives_nan_changes_nothing(tmp_path):
 def test_what_cannot_be_stored_is_refused(index, document):
     with pytest.raises(InputError):
         index.add([Document("first", KETTLE), document])
-    check_consistent(index)
+    check_consistent(index.path)
 
 
 @pytest.mark.parametrize(
@@ -610,7 +595,7 @@ def test_nul_and_lone_surrogates_are_replaced_one_for_one(index):
             hit = index.search(query, 1, stage1=stage1)[0]
             assert document.text[hit.passage.start : hit.passage.end] == hit.passage.text
     assert index.add(Document("odd", text, {"k\x00": "v\ud800"}, source="s\udfff")).unchanged == 1
-    check_consistent(index)
+    check_consistent(index.path)
 
 
 def test_a_splitter_that_lies_about_offsets_is_refused(tmp_path, embedder):
@@ -816,7 +801,10 @@ def test_one_index_serves_many_threads(tmp_path):
         try:
             for n in range(40):
                 wanted = (start * 7 + n) % 50
-                assert index.search(f"word{wanted} name{wanted} term{wanted}", 1)[0].passage.document_id == f"d{wanted}"
+                assert (
+                    index.search(f"word{wanted} name{wanted} term{wanted}", 1)[0].passage.document_id
+                    == f"d{wanted}"
+                )
         except BaseException as exc:  # noqa: BLE001
             failures.append(exc)
 
@@ -836,5 +824,5 @@ def test_one_index_serves_many_threads(tmp_path):
         thread.join()
     assert failures == []
     assert index.status().documents == 52
-    check_consistent(index)
+    check_consistent(index.path)
     index.close()
