@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -348,6 +349,49 @@ def test_a_reader_who_has_seen_enough_is_no_error(place: Path) -> None:
     assert reader.stderr.read() == b""
     assert reader.wait() == 0
     reader.stderr.close()
+
+
+def on_a_terminal(*arguments: str, cwd: Path, columns: int = 80) -> tuple[dict[str, Any], str]:
+    """Run a command whose stderr is a terminal; return its JSON and what the terminal got."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "secondpass", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=clean_environment({"TERM": "xterm"}),
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how a terminal says that all who wrote to it are gone
+        while part := os.read(ours, 65536):
+            shown += part
+    os.close(ours)
+    out, _ = process.communicate()
+    return json.loads(out), shown.decode(errors="replace")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="opens a terminal")
+def test_progress_goes_to_a_terminal_on_stderr_and_nowhere_else(place: Path, tmp_path: Path) -> None:
+    new = ("index", "docs", "--json", "--index")
+    report, shown = on_a_terminal(*new, str(tmp_path / "a"), cwd=place)
+    assert report["added"] == 7
+    assert "7/7 documents" in shown
+    assert "\x1b[?25h" in shown  # the cursor is given back
+    narrow, shown = on_a_terminal(*new, str(tmp_path / "b"), cwd=place, columns=40)
+    assert narrow["added"] == 7
+    lines = [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in re.split(r"[\r\n]+", shown)]
+    assert max(map(len, lines)) <= 40
+    _, shown = on_a_terminal(*new, str(tmp_path / "c"), "--quiet", cwd=place)
+    assert shown == ""
+    _, shown = on_a_terminal("compare", "ferry", "bees", "--json", cwd=place)
+    assert "2/2" in shown
 
 
 # compare

@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from ..errors import InputError, SecondpassError
@@ -71,11 +72,10 @@ def _explain(exc: Exception) -> int:
     if isinstance(exc, SecondpassError):
         _say(f"error: {_one_line(str(exc))}")
         return WRONG_USAGE if isinstance(exc, InputError) else TROUBLE
-    if isinstance(
-        exc, OSError
-    ):  # the machine's trouble, not ours: a full disk behind stdout, no memory for a file
+    if isinstance(exc, OSError):  # the machine's trouble, not ours: a full disk behind stdout, say
         _close_stdout()
-        _say(f"error: {_one_line(f'{exc.strerror or exc}' + (f': {exc.filename}' if exc.filename else ''))}")
+        about = f": {exc.filename}" if exc.filename else ""
+        _say(f"error: {_one_line(f'{exc.strerror or exc}{about}')}")
         return TROUBLE
     what = _one_line(f"{type(exc).__name__}: {exc}")
     _say(f"error: unexpected {what}; this is a bug; run with SECONDPASS_DEBUG=1 to see where")
@@ -93,10 +93,8 @@ def _one_line(text: str) -> str:
 
 
 def _say(line: str) -> None:
-    try:
+    with suppress(OSError, ValueError):  # where stderr is full or closed, the exit code has to do
         print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # stderr is closed: the exit code has to do
-        return
 
 
 def _make_streams_forgiving() -> None:
@@ -118,5 +116,5 @@ def _nowhere() -> TextIO:
 
 def _close_stdout() -> None:
     """Point stdout nowhere, so that Python's own flush at exit does not complain."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # it may be no file at all
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
