@@ -62,7 +62,8 @@ def test_each_setting_can_be_a_key(tmp_path: Path) -> None:
     write(
         tmp_path,
         'index = "there"\nreranker = "none"\ncandidates = 9\nk = 2\nstage1 = "lexical"\nstore = "chroma"\n'
-        'size = 100\noverlap = 0\ntext-field = "body"\nmax-file-size = 1000\ngitignore = false\nquiet = true\n',
+        'size = 100\noverlap = 0\ntext-field = "body"\nmax-file-size = 1000\n'
+        "gitignore = false\nquiet = true\n",
     )
     settings = load({}, {}, tmp_path)
     assert settings.given == {setting.field for setting in KEYS}
