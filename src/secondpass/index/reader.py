@@ -17,6 +17,7 @@ from .database import slices
 from .filters import EVERYTHING, Filter
 from .folder import size_of
 from .schema import FORMAT, Manifest
+from .trouble import UnsoundRowError
 from .values import DocumentSummary, IndexStatus
 
 __all__ = [
@@ -103,7 +104,10 @@ def document(connection: sqlite3.Connection, key: str) -> Document:
     if row is None:
         raise InputError(f"no document {key!r} in the index; Index.documents() lists those there are")
     text, metadata, source, page_starts = row
-    return Document(key, text, _metadata(metadata), source, tuple(json.loads(page_starts)))
+    starts = json.loads(_text(page_starts))
+    if not isinstance(starts, list):
+        raise UnsoundRowError("the page starts of a document are no list")
+    return Document(key, _text(text), _metadata(metadata), _text(source), tuple(map(_whole, starts)))
 
 
 def summaries(connection: sqlite3.Connection) -> list[DocumentSummary]:
@@ -112,7 +116,7 @@ def summaries(connection: sqlite3.Connection) -> list[DocumentSummary]:
         "SELECT d.key, d.source, (SELECT count(*) FROM passages p WHERE p.document_id = d.id), length(d.text)"
         " FROM documents d ORDER BY d.key"
     )
-    return [DocumentSummary(*row) for row in rows]
+    return [DocumentSummary(_text(row[0]), _text(row[1]), row[2], _whole(row[3])) for row in rows]
 
 
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
@@ -126,7 +130,9 @@ def counts(connection: sqlite3.Connection) -> dict[str, int]:
 def status(connection: sqlite3.Connection, folder: Path, manifest: Manifest) -> IndexStatus:
     """Return what is in the index."""
     numbers = counts(connection)
-    generation = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()[0]
+    row = connection.execute("SELECT value FROM meta WHERE key = 'generation'").fetchone()
+    if row is None or not str(row[0]).isdecimal():
+        raise UnsoundRowError("the manifest names no generation")
     return IndexStatus(
         path=str(folder),
         documents=numbers["documents"],
@@ -137,7 +143,7 @@ def status(connection: sqlite3.Connection, folder: Path, manifest: Manifest) -> 
         splitter=dict(manifest.splitter),
         store=manifest.store,
         size_bytes=size_of(folder),
-        generation=int(generation),
+        generation=int(row[0]),
         format=FORMAT,
         pending=numbers["outbox"],
     )
@@ -168,20 +174,36 @@ def fingerprint(connection: sqlite3.Connection, *, vectors: bool) -> str:
 
 def _passage(row: tuple[Any, ...]) -> Passage:
     key, document_key, text, start, end, source, line_start, line_end, page, metadata = row
+    if _whole(end) - _whole(start) != len(_text(text)):
+        raise UnsoundRowError("a passage is longer or shorter than its text")
     return Passage(
-        id=key,
-        document_id=document_key,
+        id=_text(key),
+        document_id=_text(document_key),
         text=text,
         start=start,
         end=end,
-        source=source,
-        line_start=line_start,
-        line_end=line_end,
-        page=page,
+        source=_text(source),
+        line_start=_whole(line_start),
+        line_end=_whole(line_end),
+        page=None if page is None else _whole(page),
         metadata=_metadata(metadata),
     )
 
 
-def _metadata(written: str) -> dict[str, MetadataValue]:
-    metadata: dict[str, MetadataValue] = json.loads(written)
+def _metadata(written: object) -> dict[str, MetadataValue]:
+    metadata = json.loads(_text(written))
+    if not isinstance(metadata, dict):
+        raise UnsoundRowError("the metadata of a document are no mapping")
     return metadata
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise UnsoundRowError(f"a text was expected, not {type(value).__name__}")
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int):
+        raise UnsoundRowError(f"a whole number was expected, not {type(value).__name__}")
+    return value

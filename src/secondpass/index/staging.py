@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .database import transaction
+from .trouble import unwritable
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -50,7 +52,10 @@ class Staging:
     def put(self, hashes: Sequence[bytes], vectors: Floats) -> None:
         """Keep vectors, one transaction a call."""
         if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as exc:
+                raise unwritable(self._path.parent.parent, exc) from exc
             self._connection = self._made()
         with transaction(self._connection):
             self._connection.executemany(
@@ -85,7 +90,7 @@ class Staging:
 
     def _reopened(self) -> sqlite3.Connection | None:
         """Open what a killed run left, if it can be trusted; else throw it away."""
-        connection = self._connect()
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=10.0)
         try:
             owner = connection.execute("SELECT value FROM owner").fetchone()
             sound = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -94,7 +99,7 @@ class Staging:
                 "SELECT 1 FROM staged WHERE length(vector) <> ? LIMIT 1", size
             ).fetchone()
             if owner == (self._owner,) and sound == ("ok",) and odd is None:
-                return connection
+                return self._hurried(connection)
         except sqlite3.Error:
             pass
         connection.close()
@@ -102,8 +107,9 @@ class Staging:
         return None
 
     def _made(self) -> sqlite3.Connection:
-        connection = self._connect()
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=10.0)
         try:
+            self._hurried(connection)
             connection.execute("CREATE TABLE owner (value TEXT NOT NULL)")
             connection.execute("CREATE TABLE staged (hash BLOB PRIMARY KEY, vector BLOB NOT NULL)")
             connection.execute("INSERT INTO owner VALUES (?)", (self._owner,))
@@ -112,11 +118,12 @@ class Staging:
             raise
         return connection
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._path, isolation_level=None, timeout=10.0)
+    @staticmethod
+    def _hurried(connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = OFF")  # a power cut may cost it; then it is embedded again
         return connection
 
     def _delete(self) -> None:
         for suffix in ("", "-journal"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot be deleted can be overwritten, or fails there with a reason
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import IndexDamagedError, IndexLockedError, IndexWriteError, StorageError
 
-__all__ = ["damaged", "translated", "unwritable"]
+__all__ = ["UnsoundRowError", "damaged", "translated", "unwritable"]
 
 _DAMAGED_READS = {
     sqlite3.SQLITE_IOERR_READ,
@@ -18,6 +18,10 @@ _DAMAGED_READS = {
     sqlite3.SQLITE_IOERR_DATA,
     sqlite3.SQLITE_IOERR_CORRUPTFS,
 } if hasattr(sqlite3, "SQLITE_IOERR_DATA") else {266, 522, 8202, 8458}  # fmt: skip
+
+
+class UnsoundRowError(sqlite3.DatabaseError):
+    """A row holds what was never written into it."""
 
 
 @contextmanager

@@ -116,16 +116,24 @@ def version_of(connection: sqlite3.Connection) -> Version:
     row = connection.execute(
         "SELECT generation, stamp FROM vector_log ORDER BY generation DESC LIMIT 1"
     ).fetchone()
-    return Version(0, 0) if row is None else Version(*row)
+    if row is None:
+        return Version(0, 0)
+    if not all(isinstance(value, int) for value in row):
+        raise IndexDamagedError(_DAMAGED)
+    return Version(*row)
 
 
 def last_id_of(connection: sqlite3.Connection) -> int:
     """Return the highest id ever used, -1 before the first."""
     row = connection.execute("SELECT last_id FROM vector_log ORDER BY generation DESC LIMIT 1").fetchone()
-    return -1 if row is None else int(row[0])
+    if row is None:
+        return -1
+    if not isinstance(row[0], int):
+        raise IndexDamagedError(_DAMAGED)
+    return row[0]
 
 
 _DAMAGED = (
-    "the vectors in index.db are damaged (not of unit length, or of another size); "
+    "the vectors in index.db, or the log of their changes, are damaged; "
     "delete the folder of the index and index the documents again"
 )
