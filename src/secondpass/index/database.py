@@ -18,6 +18,9 @@ __all__ = ["Database", "connect", "slices", "transaction"]
 
 Value = TypeVar("Value")
 
+_KEPT_LOG = 64 * 2**20
+"""Bytes that the log may keep on the disk, once a very long document has made it grow."""
+
 _WAIT_SECONDS = 10.0
 """Readers and the writer do not wait for each other; only recovery after a kill takes a lock for a moment."""
 
@@ -36,6 +39,7 @@ def connect(path: Path, *, mode: str = "rw") -> sqlite3.Connection:
         connection.execute("PRAGMA cell_size_check = ON")
         # FULL: a commit is on the disk before it is reported, so that a power cut loses no more than a kill.
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {_KEPT_LOG}")
     except BaseException:
         connection.close()
         raise

@@ -113,7 +113,7 @@ def document(connection: sqlite3.Connection, key: str) -> Document:
 def summaries(connection: sqlite3.Connection) -> list[DocumentSummary]:
     """Return all documents without their texts, in order of id."""
     rows = connection.execute(
-        "SELECT d.key, d.source, (SELECT count(*) FROM passages p WHERE p.document_id = d.id), length(d.text)"
+        "SELECT d.key, d.source, (SELECT count(*) FROM passages p WHERE p.document_id = d.id), d.characters"
         " FROM documents d ORDER BY d.key"
     )
     return [DocumentSummary(_text(row[0]), _text(row[1]), row[2], _whole(row[3])) for row in rows]

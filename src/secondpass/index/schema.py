@@ -27,9 +27,10 @@ CREATE TABLE documents (
     source TEXT NOT NULL,
     file TEXT,
     content_hash BLOB NOT NULL,
-    text TEXT NOT NULL,
+    characters INTEGER NOT NULL,
     metadata TEXT NOT NULL,
-    page_starts TEXT NOT NULL
+    page_starts TEXT NOT NULL,
+    text TEXT NOT NULL
 );
 CREATE INDEX documents_by_file ON documents (file) WHERE file IS NOT NULL;
 CREATE INDEX documents_by_source ON documents (source);
@@ -61,6 +62,7 @@ CREATE TABLE outbox (text_id INTEGER PRIMARY KEY, vector BLOB);
 {VECTORS}
 """
 # documents.file: the file it was read from, NULL for a document that a caller handed in.
+# documents.text stands last: to reach what stands behind it, SQLite would read all of it.
 # documents.key, fields: what people filter on; fields repeats documents.metadata one row a value.
 # texts: each distinct text of a passage once. Ids are never used again, so that what is derived from them can
 #   tell old from new.

@@ -125,24 +125,25 @@ def _write_document(connection: sqlite3.Connection, pending: Pending, text_ids: 
         document.source,
         pending.file,
         pending.prepared.content_hash,
-        document.text,
+        len(document.text),
         pending.prepared.metadata,
         json.dumps(document.page_starts),
+        document.text,
     )
     row = connection.execute("SELECT id FROM documents WHERE key = ?", (document.id,)).fetchone()
     left: set[int] = set()
     if row is None:
         row_id = connection.execute(
-            "INSERT INTO documents (source, file, content_hash, text, metadata, page_starts, key)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO documents (source, file, content_hash, characters, metadata, page_starts, text, key)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (*values, document.id),
         ).lastrowid
     else:
         row_id = row[0]
         left = _forget_passages(connection, row_id)
         connection.execute(
-            "UPDATE documents SET source = ?, file = ?, content_hash = ?, text = ?, metadata = ?,"
-            " page_starts = ? WHERE id = ?",
+            "UPDATE documents SET source = ?, file = ?, content_hash = ?, characters = ?, metadata = ?,"
+            " page_starts = ?, text = ? WHERE id = ?",
             (*values, row_id),
         )
     connection.executemany(
