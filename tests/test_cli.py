@@ -665,3 +665,17 @@ def test_no_arguments_show_the_help(run: Run) -> None:
     done = run()
     assert done.returncode == 0
     assert "Usage: secondpass" in done.stdout
+
+
+def test_a_named_encoding_is_used(tmp_path: Path) -> None:
+    (tmp_path / "polish.txt").write_bytes("Zażółć gęślą jaźń.".encode("cp1250"))
+    done = secondpass("index", "polish.txt", "--encoding", "cp1250", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(secondpass("search", "gęślą", "--stage1", "lexical", "--json", cwd=tmp_path).stdout)
+    assert found["hits"][0]["passage"]["text"] == "Zażółć gęślą jaźń."
+
+
+def test_an_unknown_encoding_is_wrong_usage(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text")
+    done = secondpass("index", "a.txt", "--encoding", "klingon", cwd=tmp_path)
+    refused(done, 2, "klingon")

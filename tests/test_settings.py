@@ -46,6 +46,7 @@ def test_each_setting_can_be_a_variable(tmp_path: Path) -> None:
         "size": ("100", 100),
         "overlap": ("0", 0),
         "text_field": ("body", "body"),
+        "encoding": ("cp1250", "cp1250"),
         "max_file_size": ("2KB", 2048),
         "gitignore": ("no", False),
         "quiet": ("1", True),
@@ -62,7 +63,7 @@ def test_each_setting_can_be_a_key(tmp_path: Path) -> None:
     write(
         tmp_path,
         'index = "there"\nreranker = "none"\ncandidates = 9\nk = 2\nstage1 = "lexical"\nstore = "chroma"\n'
-        'size = 100\noverlap = 0\ntext-field = "body"\nmax-file-size = 1000\n'
+        'size = 100\noverlap = 0\ntext-field = "body"\nencoding = "cp1250"\nmax-file-size = 1000\n'
         "gitignore = false\nquiet = true\n",
     )
     settings = load({}, {}, tmp_path)

@@ -55,7 +55,14 @@ def command(
     home = _home(folder)
     chosen = settings.load({"reranker": reranker, "quiet": quiet, "index": str(home / "index")})
     chosen = replace(
-        chosen, text_field=None, gitignore=False, candidates=20, k=3, stage1="dense", given=frozenset()
+        chosen,
+        text_field=None,
+        encoding=None,
+        gitignore=False,
+        candidates=20,
+        k=3,
+        stage1="dense",
+        given=frozenset(),
     )
     if chosen.reranker == "none":
         raise InputError("the demo shows what a re-ranker changes, 'none' changes nothing; name another one")

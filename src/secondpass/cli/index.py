@@ -26,6 +26,7 @@ def command(
         bool, typer.Option("--prune", help="Also remove indexed documents whose files are gone.")
     ] = False,
     text_field: Annotated[str | None, option("--text-field", key="text-field", metavar="NAME")] = None,
+    encoding: Annotated[str | None, option("--encoding", key="encoding", metavar="NAME")] = None,
     size: Annotated[str | None, option("--size", key="size", metavar="N")] = None,
     overlap: Annotated[str | None, option("--overlap", key="overlap", metavar="N")] = None,
     store: Annotated[str | None, option("--store", key="store", metavar="KIND")] = None,
@@ -44,6 +45,7 @@ def command(
     flags = {
         "index": index,
         "text_field": text_field,
+        "encoding": encoding,
         "size": size,
         "overlap": overlap,
         "store": store,
@@ -71,7 +73,10 @@ def fill(chosen: Settings, paths: list[str], *, prune: bool = False) -> tuple[Ad
     from .progress import indexing
 
     options_ = LoadOptions(
-        text_field=chosen.text_field, max_bytes=chosen.max_file_size, gitignore=chosen.gitignore
+        text_field=chosen.text_field,
+        max_bytes=chosen.max_file_size,
+        gitignore=chosen.gitignore,
+        encoding=chosen.encoding,
     )
     store = chosen.store if "store" in chosen.given else None
     splitter = None

@@ -30,6 +30,7 @@ class Settings:
     size: int
     overlap: int
     text_field: str | None
+    encoding: str | None
     max_file_size: int
     gitignore: bool
     quiet: bool
@@ -140,6 +141,7 @@ KEYS = (
     Setting("size", 500, _whole(1), "Most characters of a passage."),
     Setting("overlap", 50, _whole(0), "Characters that neighbouring passages share."),
     Setting("text-field", None, _text, "Field of CSV, JSON and JSONL rows with the text."),
+    Setting("encoding", None, _text, "Encoding of text files, e.g. cp1250; detected if not said."),
     Setting("max-file-size", "50MB", _size, "Skip larger files."),
     Setting("gitignore", True, _switch, "Leave out what .gitignore names."),
     Setting("quiet", False, _switch, "No progress on stderr."),
