@@ -85,8 +85,7 @@ class ChromaStore:
 
     def delete(self, ids: Sequence[int]) -> None:
         """Remove; unknown ids are ignored."""
-        known = self._keys()
-        keys = [key for key in (str(int(each)) for each in ids) if key in known]
+        keys = [str(int(each)) for each in ids]
         for start in range(0, len(keys), self._most):
             self._asked(partial(self._collection.delete, keys[start : start + self._most]))
 
