@@ -15,7 +15,6 @@ from secondpass.cli.demo import QUESTIONS
 from secondpass.splitting import RecursiveSplitter
 from secondpass.types import Document
 
-
 PROGRAM = "import pathlib, secondpass.cli.corpus as c; c.build_corpus(pathlib.Path('corpus'))"
 
 
