@@ -41,6 +41,7 @@ def main() -> None:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--base", type=Path)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--queries", type=int, help="only so many of each validation set")
     parser.add_argument("--receipt", action="store_true", help="write benchmarks/auto_validation.json too")
     options = parser.parse_args()
     torch.set_num_threads(2)
@@ -56,7 +57,11 @@ def main() -> None:
         OnnxReranker(file, tokenizer, batch_tokens=each) for file, each in zip(files, budgets, strict=True)
     ]
     if options.what == "validation":
-        figures = on_validation(WORK / config["data"]["name"], config["validation"]["sets"], models)
+        sets = [
+            ValidationSet(WORK / config["data"]["name"], name, options.queries)
+            for name in config["validation"]["sets"]
+        ]
+        figures = on_validation(WORK / config["data"]["name"], sets, models)
     else:
         figures = on_collections(options.data / "collections", options.base, models)
     (folder / f"{options.what}.json").write_text(json.dumps(figures, indent=1))
@@ -68,11 +73,11 @@ def main() -> None:
         write("auto_validation", {"candidates": CANDIDATES, **figures})
 
 
-def on_validation(data: Path, names: list[str], models: list[OnnxReranker]) -> dict[str, Any]:
+def on_validation(data: Path, chosen: list[ValidationSet], models: list[OnnxReranker]) -> dict[str, Any]:
     """nDCG@10 of each system on each set, and how far int8 drifts from fp32."""
     sets, drift = {}, Drift()
-    for name in names:
-        each, texts = ValidationSet(data, name), json.loads((data / f"{name}.texts.json").read_text())
+    for each in chosen:
+        name, texts = each.name, json.loads((data / f"{each.name}.texts.json").read_text())
         scores = [each.dense(), *(np.zeros(each.top.shape) for _ in range(3))]
         for query, top in enumerate(each.top):
             found = second_stage(

@@ -160,16 +160,18 @@ class Reranker(nn.Module):
         """
         query = self.tower(batch.query, batch.query_mask)
         passage = self.tower(batch.passage, batch.passage_mask)
-        unit = [functional.normalize(states[-1].float(), dim=-1) for states in (query, passage)]
-        residual = self.branch.residual(
-            pooled(query[-1].float(), batch.query_mask) @ pooled(passage[-1].float(), batch.passage_mask).T,
-            all_maxsim(unit[0], batch.query_ids, unit[1], batch.passage_mask),
-        )
         own = batch.owner
-        with torch.no_grad():
+        with torch.autocast("cpu", enabled=False):  # 16 bits would blur what the order depends on
+            unit = [functional.normalize(states[-1].float(), dim=-1) for states in (query, passage)]
+            vectors = (
+                pooled(query[-1].float(), batch.query_mask),
+                pooled(passage[-1].float(), batch.passage_mask),
+            )
+            maxsim = all_maxsim(unit[0], batch.query_ids, unit[1], batch.passage_mask)
+            residual = self.branch.residual(vectors[0] @ vectors[1].T, maxsim)
             features = match_features(
                 unit[0][own], batch.query_ids[own], unit[1], batch.passage_ids, batch.passage_mask, rarity
-            )
+            ).detach()
         extra = self.branch(
             query[0][own],
             batch.query_mask[own],
@@ -178,7 +180,7 @@ class Reranker(nn.Module):
             features,
             dropout,
         )
-        return residual[own, torch.arange(len(own))] + extra, residual
+        return residual[own, torch.arange(len(own))] + extra.float(), residual
 
 
 @dataclass(slots=True)

@@ -126,8 +126,13 @@ class Run:
         """Listwise softmax cross-entropy of each group; where configured, also of the residual.
 
         The residual is scored against every passage of the batch: those of other queries cost nothing more.
+        Some groups go without their residual: it gets most groups right already, and leaves the joint branch
+        little to learn from those.
         """
         groups, size = logits.shape
+        own = residual.view(groups, groups, size)[torch.arange(groups), torch.arange(groups)]
+        without = torch.rand(groups, 1) < self.settings.get("residual_dropout", 0.0)
+        logits = logits - own * without
         loss = cross_entropy(logits, torch.zeros(groups, dtype=torch.long))
         if self.settings["residual_loss"]:
             loss = loss + self.settings["residual_loss"] * cross_entropy(
