@@ -10,7 +10,6 @@ Writes benchmarks/core.json.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -22,8 +21,8 @@ from typing import Any
 from common import spread, write
 from secondpass import Engine, Index, load_reranker
 from secondpass.cli.demo import build_corpus
-from secondpass.inference import load_tokenizer
 from secondpass.models import resolve
+from secondpass.tokenizing import load_tokenizer
 
 QUERIES = [
     "how do I wait for several things at once?",
@@ -39,16 +38,21 @@ QUERIES = [
 ]
 
 
+LAUNCHER = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""A small process starts what is measured: a child inherits the peak memory of whoever starts it."""
+
+
 def child(arguments: list[str]) -> tuple[float, float]:
     """Run a command to its end; return (seconds of wall time, peak resident memory in MB)."""
-    start = time.perf_counter()
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    if os.waitstatus_to_exitcode(status) != 0:
-        raise RuntimeError(f"failed: {' '.join(arguments)}")
-    scale = 1 if sys.platform == "darwin" else 1024
-    return seconds, usage.ru_maxrss * scale / 1e6
+    command = [sys.executable, "-S", "-c", LAUNCHER, *arguments]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    seconds, peak = map(float, printed.split())
+    return seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
 def import_time(runs: int) -> dict[str, Any]:
@@ -95,7 +99,7 @@ def indexing(corpus: Path, folder: Path) -> dict[str, Any]:
         again = index.add([corpus])
         unchanged = time.perf_counter() - start
         texts = [hit.passage.text for query in QUERIES for hit in index.search(query, 50)]
-    tokenizer = load_tokenizer(resolve("all-MiniLM-L6-v2", kind="embedder").path / "tokenizer.json")
+    tokenizer = load_tokenizer(resolve("all-MiniLM-L6-v2", kind="embedder"))
     tokens = [len(tokenizer.encode(text).ids) for text in texts]
     return {
         "documents": report.added,
