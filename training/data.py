@@ -24,6 +24,7 @@ class Pool:
         positives: for each query the positions of its passages.
         negatives: for each query the positions of passages labelled as not answering it.
         source: for each query the set it comes from.
+        passage_source: for each passage the set it comes from.
     """
 
     queries: list[str] = field(default_factory=list)
@@ -31,6 +32,7 @@ class Pool:
     positives: list[list[int]] = field(default_factory=list)
     negatives: list[list[int]] = field(default_factory=list)
     source: list[str] = field(default_factory=list)
+    passage_source: list[str] = field(default_factory=list)
     _query_at: dict[str, int] = field(default_factory=dict)
     _passage_at: dict[str, int] = field(default_factory=dict)
 
@@ -50,15 +52,16 @@ class Pool:
             (row["positive"], self.positives),
             *((n, self.negatives) for n in row.get("negatives", ())),
         ]:
-            passage = self._passage(text)
+            passage = self._passage(text, source)
             if passage not in places[query]:
                 places[query].append(passage)
 
-    def _passage(self, text: str) -> int:
+    def _passage(self, text: str, source: str) -> int:
         text = text.strip()
         if text not in self._passage_at:
             self._passage_at[text] = len(self.passages)
             self.passages.append(text)
+            self.passage_source.append(source)
         return self._passage_at[text]
 
 

@@ -28,7 +28,7 @@ class Batches:
     """Groups of one positive and some negatives; a batch depends on the seed and the step alone."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], seed: int) -> None:
-        saved = np.load(folder / "groups.npz")
+        saved = np.load(folder / f"groups-{settings['negatives_from']}.npz")
         self.query, self.positive, self.negatives = saved["query"], saved["positive"], saved["negatives"]
         self.queries, self.passages = States(folder / "queries"), States(folder / "passages")
         self.groups, self.hard, self.seed = settings["groups"], settings["hard_negatives"], seed
