@@ -5,12 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["EMBEDDER", "KNOWN", "LATE_INTERACTION", "MINILM_ONNX_SHA256", "Kind", "KnownModel"]
+__all__ = [
+    "CROSS_ENCODER",
+    "EMBEDDER",
+    "KNOWN",
+    "LATE_INTERACTION",
+    "MINILM_ONNX_SHA256",
+    "Kind",
+    "KnownModel",
+]
 
 Kind = Literal["embedder", "reranker"]
 
 EMBEDDER = "all-MiniLM-L6-v2"
 LATE_INTERACTION = "late-interaction"
+CROSS_ENCODER = "minilm-l6"
 MINILM_ONNX_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 
 
@@ -70,12 +79,12 @@ KNOWN = (
         shipped=True,
     ),
     KnownModel(
-        "minilm-l6",
+        CROSS_ENCODER,
         "reranker",
         None,
         "cross-encoder trained by this project, English",
         "Apache-2.0",
-        size_mb=30,
+        size_mb=29,
         layers=6,
         shipped=True,
     ),
