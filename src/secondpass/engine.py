@@ -8,8 +8,9 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from .arguments import STAGE1, checked_count, checked_stage1, checked_text
 from .comparison import Comparison, SecondPass, move
-from .errors import InputError, ModelInvalidError, QueryError
+from .errors import InputError, ModelInvalidError
 from .ranking import rank, sigmoid
 from .types import Hit, Passage, Reading, Reranker, SearchResult, SupportsReadings, Timings
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from .types import Floats
 
 __all__ = ["STAGE1", "CandidateSource", "Engine"]
-
-STAGE1 = ("dense", "lexical", "hybrid")
-"""The ways stage 1 can search."""
 
 
 @runtime_checkable
@@ -63,12 +61,10 @@ class Engine:
             )
         if reranker is not None:
             _check_reranker(reranker)
-        if stage1 not in STAGE1:
-            raise InputError(f"stage1 must be one of {', '.join(STAGE1)}, got {stage1!r}")
         self.index = index
         self.reranker = reranker
-        self.candidates = _positive("candidates", candidates)
-        self.stage1 = stage1
+        self.stage1 = checked_stage1(stage1)
+        self.candidates = checked_count("candidates", candidates)
 
     def search(
         self,
@@ -134,9 +130,9 @@ class Engine:
         self, query: str, k: int, candidates: int | None, where: Mapping[str, str] | None
     ) -> SearchResult:
         """Return stage 1's answer, stage 2 off."""
-        wanted = self.candidates if candidates is None else _positive("candidates", candidates)
+        wanted = self.candidates if candidates is None else checked_count("candidates", candidates)
         _check_k(k, wanted)
-        _check_query(query)
+        checked_text(query)
         start = perf_counter()
         vector = None if self.stage1 == "lexical" else self.index.embed_query(query)
         embedded = perf_counter()
@@ -257,28 +253,13 @@ def _check_reranker(reranker: object) -> None:
         )
 
 
-def _check_query(query: object) -> None:
-    if not isinstance(query, str):
-        raise QueryError(f"a query is text, got {type(query).__name__}")
-    if not query.strip():
-        raise QueryError("the query is empty; ask for something")
-
-
 def _check_k(k: int, candidates: int) -> None:
-    _positive("k", k, f" (and at most candidates, {candidates})")
+    checked_count("k", k, f" (and at most candidates, {candidates})")
     if k > candidates:
         raise InputError(
             f"k is {k}, but stage 1 hands on only {candidates} candidates; "
             f"ask for at most {candidates} hits or at least {k} candidates"
         )
-
-
-def _positive(name: str, value: object, more: str = "") -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
-        raise InputError(f"{name} must be at least 1{more}, got {value}")
-    return value
 
 
 def _milliseconds(start: float) -> float:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .arguments import checked_text
 from .errors import InputError, ModelInvalidError, QueryError
 from .inference import Row
 from .models import ModelFolder
@@ -48,11 +49,7 @@ def checked_query(query: str) -> str:
     Raises:
         QueryError: it is not text, empty, or longer than 20,000 characters.
     """
-    if not isinstance(query, str):
-        raise QueryError(f"a query is text, got {type(query).__name__}")
-    if not query.strip():
-        raise QueryError("the query is empty; ask for something")
-    check_length(query)
+    check_length(checked_text(query))
     return clean(query)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..arguments import STAGE1
 from ..errors import SettingsError
 
 __all__ = ["FILE_NAME", "KEYS", "Setting", "Settings", "find_file", "load"]
@@ -136,7 +137,7 @@ KEYS = (
     Setting("reranker", "auto", _text, "Stage 2: auto, none, a name or a folder."),
     Setting("candidates", 20, _whole(1), "Passages that stage 1 hands to stage 2."),
     Setting("k", 3, _whole(1), "Hits that come back, at most the candidates."),
-    Setting("stage1", "dense", _choice("dense", "lexical", "hybrid"), "Stage 1: dense, lexical or hybrid."),
+    Setting("stage1", "dense", _choice(*STAGE1), "Stage 1: dense, lexical or hybrid."),
     Setting("store", "sqlite", _choice("sqlite", "chroma"), "Keeper of the vectors: sqlite or chroma."),
     Setting("size", 500, _whole(1), "Most characters of a passage."),
     Setting("overlap", 50, _whole(0), "Characters that neighbouring passages share."),

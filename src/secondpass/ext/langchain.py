@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..arguments import checked_text
 from ..embedding import MiniLMEmbedder
-from ..errors import InputError, MissingExtraError, ModelInvalidError, QueryError
+from ..errors import InputError, MissingExtraError, ModelInvalidError
 from ..ranking import rank
 from ..reranking import load_reranker
 from ..types import Embedder, Reranker
@@ -152,7 +153,7 @@ class RerankedRetriever(BaseRetriever):
         run_manager: AsyncCallbackManagerForRetrieverRun,  # noqa: ARG002
     ) -> list[Document]:
         self._check_sizes()
-        _check_query(query)
+        checked_text(query)
         wanted = {**self.search_kwargs, "k": self.k_candidates}
         found: Sequence[tuple[Document, float | None]]
         try:
@@ -165,7 +166,7 @@ class RerankedRetriever(BaseRetriever):
     def _ranked(self, query: str) -> list[Document]:
         """Return every candidate after the second pass, best first."""
         self._check_sizes()
-        _check_query(query)
+        checked_text(query)
         wanted = {**self.search_kwargs, "k": self.k_candidates}
         found: Sequence[tuple[Document, float | None]]
         try:
@@ -209,13 +210,6 @@ def _load(choice: RerankerChoice, download: bool) -> Reranker:
     if isinstance(choice, str | Path):
         return load_reranker(choice, download=download)
     return choice
-
-
-def _check_query(query: object) -> None:
-    if not isinstance(query, str):
-        raise QueryError(f"a query must be text, got {type(query).__name__}")
-    if not query.strip():
-        raise QueryError("the query is empty; ask with at least one word")
 
 
 def _without_values(documents: Sequence[Document]) -> list[tuple[Document, float | None]]:

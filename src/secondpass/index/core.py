@@ -12,6 +12,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..arguments import checked_count, checked_stage1
 from ..errors import IndexLockedError, IndexWriteError, InputError
 from ..loading import LoadOptions, Skipped
 from ..stores import ChromaStore
@@ -21,7 +22,7 @@ from . import reader
 from .adding import Adding
 from .agreement import Parts, Splitter, check_agreement, check_given, new_manifest
 from .database import Database, transaction
-from .door import checked_count, checked_query, checked_stage1
+from .door import checked_query
 from .filters import parse
 from .folder import CACHE, folder_of, open_folder
 from .locking import write_lock

@@ -9,21 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from ..errors import InputError, QueryError
+from ..arguments import checked_text
+from ..errors import InputError
 from ..types import Document, MetadataValue
 
 __all__ = [
-    "STAGE1",
     "Prepared",
-    "checked_count",
     "checked_query",
-    "checked_stage1",
     "prepared",
     "storable",
     "text_hash",
 ]
-
-STAGE1 = ("dense", "lexical", "hybrid")
 
 LARGEST_TEXT = 900_000_000
 """Bytes in UTF-8. SQLite takes no value of more than a billion."""
@@ -88,28 +84,7 @@ def checked_query(query: object) -> str:
     Raises:
         QueryError: not a string, or nothing but whitespace.
     """
-    if not isinstance(query, str):
-        raise QueryError(f"a query is a text, got {type(query).__name__}")
-    cleaned = _UNSTORABLE.sub(" ", query)
-    if not cleaned.strip():
-        raise QueryError("the query is empty; ask for something")
-    return cleaned
-
-
-def checked_count(name: str, value: object) -> int:
-    """Return a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InputError(f"{name} must be a whole number, got {value!r}")
-    if value < 1:
-        raise InputError(f"{name} must be at least 1, got {value}")
-    return value
-
-
-def checked_stage1(stage1: object) -> str:
-    """Return the name of a way to search."""
-    if stage1 not in STAGE1:
-        raise InputError(f"stage1 must be one of {', '.join(STAGE1)}, got {stage1!r}")
-    return str(stage1)
+    return checked_text(_UNSTORABLE.sub(" ", checked_text(query)))
 
 
 def storable(text: str) -> str:
