@@ -10,13 +10,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..types import Hit, SearchResult, Timings
+from ..wording import STAGE1_SCORES, percent
 from .passages import QueryWords, block
 from .terminal import INDENT, count, emit, milliseconds, place
 
-__all__ = ["STAGE1_SCORES", "flowing", "scores", "show_search", "stage1_scores", "timings"]
-
-STAGE1_SCORES = {"dense": "cosine", "lexical": "BM25", "hybrid": "RRF"}
-"""What stage 1's score is, by its way of searching."""
+__all__ = ["STAGE1_SCORES", "flowing", "percent", "scores", "show_search", "stage1_scores", "timings"]
 
 SEPARATOR = "  ·  "
 
@@ -71,13 +69,6 @@ def scores(hit: Hit) -> str:
     if hit.reading is not None and hit.reading.tokens_seen < hit.reading.tokens_total:
         text += f", read {hit.reading.tokens_seen:,} of {hit.reading.tokens_total:,} tokens"
     return text
-
-
-def percent(share: float) -> str:
-    """Return a share in percent, never rounded to a certainty it is not."""
-    if 0 < share < 0.001 or 0.999 < share < 1:
-        return "<0.1%" if share < 0.5 else ">99.9%"
-    return f"{share:.1%}"
 
 
 def stage1_scores(hit: Hit, stage1: str) -> str:
