@@ -113,6 +113,8 @@ class RecursiveSplitter:
 
         Takes time linear in the text, and memory for the pieces of one passage.
         """
+        if len(text) < self.size:  # however it is cut, the pieces would be merged into one again
+            return _stripped(text, 0, len(text))
         return self._spans(text, (0, len(text)), self.separators)
 
     def _spans(self, text: str, span: Span, separators: Sequence[str]) -> Iterator[Span]:

@@ -1,21 +1,34 @@
-"""One run of ``Index.add``: split, embed what is new, write in batches, tell after each commit."""
+"""One run of ``Index.add``: split, embed what is new, write in batches, tell after each commit.
+
+While one batch is being embedded, the batch before it is written, and the one behind it is read, split and
+looked up. What comes of it is what would come of one step after the other: the same ids, order and report.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
-from ..stores.checks import checked_vectors
 from ..types import Document, Embedder, Passage
+from .ahead import Ahead
 from .database import slices, transaction
 from .door import Prepared, prepared
 from .outbox import VectorSink
 from .staging import Staging
 from .values import Progress, ProgressCallback
-from .writer import Pending, VectorsByHash, delete_documents, hashes_of, known_hashes, write_batch
+from .writer import (
+    Pending,
+    VectorsByHash,
+    delete_documents,
+    hashes_of,
+    hashes_of_document,
+    known_hashes,
+    write_batch,
+)
 
 if TYPE_CHECKING:
     from ..types import Floats
@@ -23,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Adding", "Splitter", "Tally"]
 
 BATCH_TEXTS = 256
-"""New texts that are embedded and committed together: some seconds of work, which a kill can cost at most."""
+"""New texts that are embedded and committed together. A kill can cost two such batches, some seconds of work."""
 BATCH_PASSAGES = 4096
 BATCH_CHARACTERS = 8_000_000
 EMBED_SLICE = 512
@@ -44,16 +57,29 @@ class Tally:
     embedded: int = 0
     done: int = 0
     passages_done: int = 0
+    passages_taken: int = 0
     expected: int | None = None
     all_read: bool = False
 
 
 @dataclass(slots=True)
 class _Batch:
+    """Documents that are written together.
+
+    Attributes:
+        documents: those that are new or have changed.
+        new: text by hash, of texts that are not in the index.
+        leaving: hashes of texts that may go when this batch is written: their documents have changed.
+        passages, characters: how many there are.
+        vectors: of ``new``, once they are being computed.
+    """
+
     documents: list[Pending] = field(default_factory=list)
     new: dict[bytes, str] = field(default_factory=dict)
+    leaving: set[bytes] = field(default_factory=set)
     passages: int = 0
     characters: int = 0
+    vectors: Future[Floats] | None = None
 
     @property
     def full(self) -> bool:
@@ -67,11 +93,14 @@ class _Batch:
 class Adding:
     """Takes documents one by one; the writer's connection and lock are its caller's.
 
+    Close it when the run ends, however it ends.
+
     Args:
-        connection: the writer's.
+        connection: the writer's; used by the caller's thread alone.
         sink: where vectors go, inside the same transaction.
         staging: keeps the vectors of long documents until they are written.
-        embedder: turns texts into vectors; asked outside of any transaction, only for texts that are new.
+        embedder: turns texts into vectors; asked only for texts that are new, on a thread of its own, for one
+            list at a time.
         split: cuts a document.
         committed: called after each commit, before anything is reported done.
         progress: told after each commit.
@@ -91,15 +120,16 @@ class Adding:
         self._connection = connection
         self._sink = sink
         self._staging = staging
-        self._embedder = embedder
+        self._ahead = Ahead(embedder)
         self._split = split
         self._committed = committed
         self._progress = progress
         self._batch = _Batch()
+        self._embedding: _Batch | None = None
         self._seen: set[str] = set()
 
     def take(self, document: Document, file: str | None) -> None:
-        """Add a document if it is new or has changed.
+        """Add a document if it is new or has changed; ``write_if_full`` follows.
 
         Raises:
             InputError: it cannot be stored, or the run has met its id before.
@@ -110,9 +140,9 @@ class Adding:
             raise InputError(f"the id {key!r} is given twice in one call; each document needs its own id")
         self._seen.add(key)
         row = self._connection.execute(
-            "SELECT content_hash, file FROM documents WHERE key = ?", (key,)
+            "SELECT id, content_hash, file FROM documents WHERE key = ?", (key,)
         ).fetchone()
-        if row == (ready.content_hash, file):
+        if row is not None and row[1:] == (ready.content_hash, file):
             self.tally.unchanged += 1
             self._done(key, 0)
             return
@@ -121,8 +151,7 @@ class Adding:
             self.tally.added += 1
         else:
             self.tally.changed += 1
-        if self._batch.full:
-            self.flush()
+            self._batch.leaving |= hashes_of_document(self._connection, row[0])
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete documents, after all that was taken before has been written."""
@@ -132,19 +161,20 @@ class Adding:
                 self.tally.removed += delete_documents(self._connection, self._sink, part)
             self._committed()
 
+    def write_if_full(self) -> None:
+        """Let a full batch be embedded, and write the one before it meanwhile."""
+        if self._batch.full:
+            self._advance()
+
     def flush(self) -> None:
         """Embed and write what is at hand."""
-        batch = self._batch
-        if not batch.documents:
-            return
-        vectors = self._vectors(batch)
-        with transaction(self._connection):
-            write_batch(self._connection, self._sink, batch.documents, vectors)
-        self._batch = _Batch()
-        self._committed()
-        self.tally.passages += batch.passages
-        for pending in batch.documents:
-            self._done(pending.prepared.document.id, len(pending.passages))
+        if self._batch.documents:
+            self._advance()
+        self._settle()
+
+    def close(self) -> None:
+        """Wait until the embedder is no longer at work."""
+        self._ahead.close()
 
     def _put(self, ready: Prepared, file: str | None) -> None:
         passages = _checked(self._split(ready.document), ready.document)
@@ -154,30 +184,75 @@ class Adding:
             for digest, passage in zip(hashes, passages, strict=True)
             if digest not in self._batch.new
         }
-        for digest in known_hashes(self._connection, fresh):
+        for digest in self._known(fresh):
             del fresh[digest]
         self._batch.documents.append(Pending(ready, file, passages, hashes))
         self._batch.new.update(fresh)
         self._batch.passages += len(passages)
         self._batch.characters += len(ready.document.text)
+        self.tally.passages_taken += len(passages)
 
-    def _vectors(self, batch: _Batch) -> VectorsByHash:
-        """Embed what is new: at once, or slice by slice onto the disk if it is much."""
+    def _known(self, hashes: dict[bytes, str]) -> set[bytes]:
+        """Return those hashes whose texts will be there once the batch under way is written."""
+        known = known_hashes(self._connection, hashes)
+        if self._embedding is None:
+            return known
+        if not known.isdisjoint(self._embedding.leaving):
+            self._settle()
+            return known_hashes(self._connection, hashes)
+        return known | (hashes.keys() & self._embedding.new.keys())
+
+    def _advance(self) -> None:
+        """Have the batch at hand embedded; write the one before it meanwhile."""
+        batch, before = self._batch, self._embedding
         hashes = list(batch.new)
+        if len(hashes) > EMBED_SLICE or self._staging.known(hashes):
+            self._settle()
+            self._write(batch, self._staged(batch, hashes))
+            return
+        ready = None if before is None else self._collect(before)
+        batch.vectors = self._ahead.start(list(batch.new.values()))
+        if before is not None and ready is not None:
+            self._write(before, ready)
+        self._embedding, self._batch = batch, _Batch()
+        if batch.characters >= BATCH_CHARACTERS:  # two of that size at once would be too much memory
+            self._settle()
+
+    def _settle(self) -> None:
+        """Write the batch that is being embedded, if there is one."""
+        if self._embedding is not None:
+            self._write(self._embedding, self._collect(self._embedding))
+
+    def _collect(self, batch: _Batch) -> VectorsByHash:
+        if batch.vectors is None or not batch.new:
+            return []
+        vectors = batch.vectors.result()
+        self.tally.embedded += len(vectors)
+        return [(list(batch.new), vectors)]
+
+    def _write(self, batch: _Batch, vectors: VectorsByHash) -> None:
+        with transaction(self._connection):
+            write_batch(self._connection, self._sink, batch.documents, vectors)
+        if batch is self._embedding:
+            self._embedding = None
+        else:
+            self._batch = _Batch()
+        self._committed()
+        self.tally.passages += batch.passages
+        for pending in batch.documents:
+            self._done(pending.prepared.document.id, len(pending.passages))
+
+    def _staged(self, batch: _Batch, hashes: list[bytes]) -> VectorsByHash:
+        """Embed what is new slice by slice onto the disk."""
         staged = self._staging.known(hashes)
-        if len(hashes) <= EMBED_SLICE and not staged:
-            return [(hashes, self._embed(list(batch.new.values())))] if hashes else []
         ahead = len(staged)
         for part in slices((digest for digest in hashes if digest not in staged), EMBED_SLICE):
-            self._staging.put(part, self._embed([batch.new[digest] for digest in part]))
+            vectors = self._ahead.start([batch.new[digest] for digest in part]).result()
+            self.tally.embedded += len(part)
+            self._staging.put(part, vectors)
             ahead += len(part)
             self._tell(batch.documents[-1].prepared.document.id, ahead)
         return self._staging.slices(hashes)
-
-    def _embed(self, texts: list[str]) -> Floats:
-        vectors = checked_vectors(self._embedder.embed_passages(texts), len(texts), self._embedder.dimension)
-        self.tally.embedded += len(texts)
-        return vectors
 
     def _done(self, key: str, passages: int) -> None:
         self.tally.done += 1
@@ -188,7 +263,7 @@ class Adding:
         if self._progress is None:
             return
         tally = self.tally
-        total = tally.passages_done + self._batch.passages if tally.all_read else None
+        total = tally.passages_taken if tally.all_read else None
         self._progress(Progress(tally.done, tally.expected, tally.passages_done + ahead, total, key))
 
 

@@ -144,6 +144,7 @@ class Index:
             raise InputError("prune compares with what is on the disk; it needs paths, not Documents")
         skipped: list[Skipped] = []
         staging: Staging | None = None
+        adding: Adding | None = None
         finished = False
         with self._writing() as writing:
             try:
@@ -167,6 +168,8 @@ class Index:
                     )
                 finished = True
             finally:
+                if adding is not None:
+                    adding.close()
                 if staging is not None:
                     staging.close(delete=finished)
             self._vectors.save_cache(writing.connection)

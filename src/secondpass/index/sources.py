@@ -49,6 +49,7 @@ def take_documents(adding: Adding, documents: Iterable[Document], count: int | N
     for taken, document in enumerate(documents, start=1):
         adding.tally.all_read = taken == count
         adding.take(document, None)
+        adding.write_if_full()
     adding.tally.all_read = True
     adding.flush()
 
@@ -97,6 +98,8 @@ def _take_file(
         except InputError as exc:
             skipped.append(Skipped(document.id, str(exc), error=True))
             _expect(adding, -1)
+            continue
+        adding.write_if_full()
     present = {document.id for document in documents}
     rows = connection.execute("SELECT key FROM documents WHERE file = ?", (name,))
     vanished = [row[0] for row in rows if row[0] not in present]

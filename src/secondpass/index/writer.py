@@ -26,6 +26,7 @@ __all__ = [
     "VectorsByHash",
     "delete_documents",
     "hashes_of",
+    "hashes_of_document",
     "known_hashes",
     "slices",
     "write_batch",
@@ -199,3 +200,12 @@ def _bump(connection: sqlite3.Connection) -> None:
 def hashes_of(passages: Iterable[Passage]) -> list[bytes]:
     """Return the hash of each passage's text."""
     return [text_hash(passage.text) for passage in passages]
+
+
+def hashes_of_document(connection: sqlite3.Connection, document_id: int) -> set[bytes]:
+    """Return the hashes of the texts that a stored document's passages stand for."""
+    rows = connection.execute(
+        "SELECT t.hash FROM passages p JOIN texts t ON t.id = p.text_id WHERE p.document_id = ?",
+        (document_id,),
+    )
+    return {row[0] for row in rows}
