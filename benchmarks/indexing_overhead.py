@@ -5,9 +5,9 @@
     python benchmarks/indexing_overhead.py --long                    # and 100,000 passages, for memory
 
 Two embedders stand in for a model. `free` costs nothing: it shows the time that nothing but us takes. `paced`
-waits the time that a model would compute (800 passages a second) without keeping the interpreter busy, as a
-native engine does not: it shows how much of our own work hides behind it. Texts are sentences of this Python's
-standard documentation, shuffled with a fixed seed. Each run is a process of its own. Writes
+waits the time that a model would compute (800 passages a second) and leaves the interpreter free, as a native
+engine does: it shows how much of our own work hides behind it. Texts are sentences of this Python's standard
+documentation, shuffled with a fixed seed. Each run is a process of its own. Writes
 benchmarks/indexing_overhead.json.
 """
 

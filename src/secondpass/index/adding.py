@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Adding", "Splitter", "Tally"]
 
 BATCH_TEXTS = 256
-"""New texts that are embedded and committed together. A kill can cost two such batches, some seconds of work."""
+"""New texts that are embedded and committed together. A kill costs at most two such batches: some seconds."""
 BATCH_PASSAGES = 4096
 BATCH_CHARACTERS = 8_000_000
 EMBED_SLICE = 512

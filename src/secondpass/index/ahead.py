@@ -19,7 +19,7 @@ __all__ = ["Ahead"]
 class Ahead:
     """Asks an embedder for one list of texts at a time, never for two at once.
 
-    It sees lists in the order, and of the size, that it would without a thread, so its vectors are the same to
+    It sees the lists that it would see without a thread, in the same order, so its vectors are the same to
     the bit.
     """
 
