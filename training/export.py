@@ -69,7 +69,7 @@ class Graph(nn.Module):
         return (residual + extra + self.bias)[:, None]
 
 
-def export(graph: nn.Module, folder: Path) -> tuple[Path, Path]:
+def export(graph: Graph, folder: Path) -> tuple[Path, Path]:
     """Write ``model.fp32.onnx`` and ``model.onnx`` (int8) into the folder; return both paths."""
     folder.mkdir(parents=True, exist_ok=True)
     full, small = folder / "model.fp32.onnx", folder / "model.onnx"
@@ -106,7 +106,29 @@ def export(graph: nn.Module, folder: Path) -> tuple[Path, Path]:
         nodes_to_exclude=exact,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
+    name_tensors(small, graph)
     return full, small
+
+
+def name_tensors(path: Path, graph: Graph) -> None:
+    """Give what the exporter folded into nameless constants its name, for runtimes that look for it."""
+    known = {
+        "encoder.type": graph.encoder.types.weight[0],
+        "branch.passage_segment": graph.branch.passage_segment,
+        "branch.scale": graph.branch.log_scale.exp(),
+    }
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        for name, wanted in known.items():
+            if values.shape == tuple(wanted.shape) and np.array_equal(values, wanted.detach().numpy()):
+                for node in model.graph.node:
+                    node.input[:] = [name if each == tensor.name else each for each in node.input]
+                tensor.name = name
+    missing = sorted(known.keys() - {tensor.name for tensor in model.graph.initializer})
+    if missing:
+        raise ValueError(f"{path}: not found among the constants: {', '.join(missing)}")
+    onnx.save(model, path)
 
 
 def simplify(path: Path) -> None:
