@@ -370,3 +370,18 @@ def test_both_stages_with_real_weights(tmp_path: Path, name: str) -> None:
         again = load_reranker(name).score(result.query, texts)
         assert [hit.score for hit in result.ranked] == pytest.approx(again.tolist(), abs=1e-3)
         assert (result.hits[0].probability is None) == (name == "late-interaction")
+
+
+def test_a_calibration_gives_the_probabilities_of_its_reranker_only() -> None:
+    def half(score: float) -> float:
+        return 0.5 + score / 100
+
+    calibrated = Engine(Shelf(TEXTS), Longest(), calibrations={"longest": half}).search("q", k=2)
+    assert calibrated.calibrated
+    assert [hit.probability for hit in calibrated.hits] == [half(7), half(6)]
+    logits = Engine(Shelf(TEXTS), Reader(), calibrations={"longest": half}).search("q", k=2)
+    assert not logits.calibrated
+    assert [hit.probability for hit in logits.hits] == [sigmoid(3), sigmoid(2)]
+    both = Engine(Shelf(TEXTS), calibrations={"reader": half}).compare("q", [Longest(), Reader()], k=1)
+    assert [each.result.hits[0].probability for each in both.passes] == [None, half(3)]
+    assert [each.result.calibrated for each in both.passes] == [False, True]

@@ -826,3 +826,15 @@ def test_one_index_serves_many_threads(tmp_path):
     assert index.status().documents == 52
     check_consistent(index.path)
     index.close()
+
+
+def test_the_passages_of_a_document_come_in_order(tmp_path: Path) -> None:
+    text = "One fish swims. " * 60
+    with Index.open(tmp_path / "i", embedder=HashEmbedder()) as index:
+        index.add([Document("a", text), Document("b", "Two birds.")])
+        found = index.passages("a")
+        assert len(found) > 1
+        assert [each.start for each in found] == sorted(each.start for each in found)
+        assert all(text[each.start : each.end] == each.text for each in found)
+        assert found[0] == index.passage(found[0].id)
+        assert index.passages("c") == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -43,6 +43,8 @@ class Engine:
         reranker: reads the candidates together with the query; None turns stage 2 off.
         candidates: how many passages stage 1 hands to stage 2, at least 1.
         stage1: ``dense``, ``lexical`` or ``hybrid``.
+        calibrations: name of a re-ranker to what turns its scores into probabilities, see
+            ``calibration.load``; for the others it is the sigmoid of a logit.
 
     Raises:
         InputError: one of them cannot be used.
@@ -54,6 +56,7 @@ class Engine:
         reranker: Reranker | None = None,
         candidates: int = 20,
         stage1: str = "dense",
+        calibrations: Mapping[str, Callable[[float], float]] | None = None,
     ) -> None:
         if not isinstance(index, CandidateSource):
             raise InputError(
@@ -65,6 +68,7 @@ class Engine:
         self.reranker = reranker
         self.stage1 = checked_stage1(stage1)
         self.candidates = checked_count("candidates", candidates)
+        self._calibrations = dict(calibrations or {})
 
     def search(
         self,
@@ -89,7 +93,7 @@ class Engine:
         """
         start = perf_counter()
         stage1 = self._stage1(query, k, candidates, where)
-        result = stage1 if self.reranker is None else _second_pass(self.reranker, stage1)
+        result = stage1 if self.reranker is None else self._second_pass(self.reranker, stage1)
         return replace(result, timings=replace(result.timings, total=_milliseconds(start)))
 
     def compare(
@@ -122,7 +126,7 @@ class Engine:
             rerankers = [] if self.reranker is None else [self.reranker]
         _check_rerankers(rerankers)
         stage1 = self._stage1(query, k, candidates, where)
-        results = [_second_pass(reranker, stage1) for reranker in rerankers]
+        results = [self._second_pass(reranker, stage1) for reranker in rerankers]
         passes = [SecondPass(each, tuple(move(hit, k) for hit in each.hits)) for each in results]
         return Comparison(query, k, stage1, tuple(passes))
 
@@ -156,13 +160,18 @@ class Engine:
             scored=0,
         )
 
+    def _second_pass(self, reranker: Reranker, stage1: SearchResult) -> SearchResult:
+        return _second_pass(reranker, stage1, self._calibrations.get(reranker.name))
 
-def _second_pass(reranker: Reranker, stage1: SearchResult) -> SearchResult:
+
+def _second_pass(
+    reranker: Reranker, stage1: SearchResult, calibration: Callable[[float], float] | None
+) -> SearchResult:
     """Return the answer after stage 2; an empty list of candidates is not shown to the re-ranker."""
     start = perf_counter()
     readings = _read(reranker, stage1.query, [hit.passage for hit in stage1.candidates])
     logits = isinstance(reranker, SupportsReadings) and reranker.logits
-    ranked = _ranked(stage1.candidates, readings, logits)
+    ranked = _ranked(stage1.candidates, readings, calibration or (sigmoid if logits else None))
     spent = _milliseconds(start)
     return replace(
         stage1,
@@ -172,6 +181,7 @@ def _second_pass(reranker: Reranker, stage1: SearchResult) -> SearchResult:
         reranker=reranker.name,
         scored=len(readings),
         truncated=sum(each.tokens_seen < each.tokens_total for each in readings if isinstance(each, Reading)),
+        calibrated=calibration is not None,
     )
 
 
@@ -217,7 +227,11 @@ def _score(given: Reading | float) -> float:
     return given.score if isinstance(given, Reading) else given
 
 
-def _ranked(candidates: Sequence[Hit], readings: Sequence[Reading | float], logits: bool) -> tuple[Hit, ...]:
+def _ranked(
+    candidates: Sequence[Hit],
+    readings: Sequence[Reading | float],
+    probability: Callable[[float], float] | None,
+) -> tuple[Hit, ...]:
     """Return the candidates in the re-ranker's order, ties by passage id."""
     pairs = {hit.passage.id: (hit, given) for hit, given in zip(candidates, readings, strict=True)}
     order = rank((key, _score(given)) for key, (_, given) in pairs.items())
@@ -230,7 +244,7 @@ def _ranked(candidates: Sequence[Hit], readings: Sequence[Reading | float], logi
                 score=score,
                 rank=place,
                 candidate=candidate,
-                probability=sigmoid(score) if logits else None,
+                probability=None if probability is None else probability(score),
                 reading=given if isinstance(given, Reading) else None,
                 also_in=candidate.also_in,
             )

@@ -101,7 +101,8 @@ class Hit:
         score: higher is better, on the scale of the stage that gave it.
         rank: from 1.
         candidate: the stage-1 hit that a re-ranked hit comes from; None on a stage-1 hit.
-        probability: sigmoid of a cross-encoder's logit, in 0..1; None where the score is no logit.
+        probability: in 0..1: calibrated on judged queries where a calibration was given, else the sigmoid
+            of a cross-encoder's logit; None where the score is no logit and nothing was calibrated.
         reading: what stage 2 read; None on a stage-1 hit.
         distance: cosine distance of a dense stage-1 hit (0..2); None otherwise.
         also_in: further places that hold the same text, in order of document id and start.
@@ -139,6 +140,7 @@ class SearchResult:
         reranker: name of the re-ranker, or ``none``.
         scored: how many candidates stage 2 read.
         truncated: how many of those it could not read whole.
+        calibrated: whether the probabilities were calibrated on judged queries.
     """
 
     query: str
@@ -151,6 +153,7 @@ class SearchResult:
     k: int
     scored: int
     truncated: int = 0
+    calibrated: bool = False
 
 
 @runtime_checkable

@@ -270,6 +270,11 @@ class Index:
         with self._reading() as connection:
             return reader.passage(connection, passage_id)
 
+    def passages(self, document_id: str) -> list[Passage]:
+        """Return the passages of a document in order of start; none for an id that is not there."""
+        with self._reading() as connection:
+            return reader.passages(connection, document_id)
+
     def __len__(self) -> int:
         with self._reading() as connection:
             return reader.counts(connection)["passages"]

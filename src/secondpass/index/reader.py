@@ -27,6 +27,7 @@ __all__ = [
     "fingerprint",
     "hits",
     "passage",
+    "passages",
     "status",
     "summaries",
     "text_hashes",
@@ -90,6 +91,12 @@ def passage(connection: sqlite3.Connection, passage_id: str) -> Passage:
     if row is None:
         raise InputError(f"no passage {passage_id!r} in the index; ids are those of hits")
     return _passage(row)
+
+
+def passages(connection: sqlite3.Connection, document_key: str) -> list[Passage]:
+    """Return the passages of a document in order of start; none for an id that is not there."""
+    rows = connection.execute(f"{_PASSAGE} WHERE d.key = ? ORDER BY p.start", (document_key,))
+    return [_passage(row) for row in rows]
 
 
 def document(connection: sqlite3.Connection, key: str) -> Document:
