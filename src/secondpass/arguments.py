@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from .errors import InputError, QueryError
 
-__all__ = ["STAGE1", "checked_count", "checked_stage1", "checked_text"]
+__all__ = ["PRECISIONS", "STAGE1", "checked_count", "checked_precision", "checked_stage1", "checked_text"]
 
 STAGE1 = ("dense", "lexical", "hybrid")
 """The ways stage 1 can search."""
+PRECISIONS = ("int8", "fp32")
+"""What a model's activations can be computed in."""
 
 
 def checked_text(query: object) -> str:
@@ -45,3 +47,14 @@ def checked_stage1(stage1: object) -> str:
     if stage1 not in STAGE1:
         raise InputError(f"stage1 must be one of {', '.join(STAGE1)}, got {stage1!r}")
     return str(stage1)
+
+
+def checked_precision(precision: object) -> str:
+    """Return the name of a precision.
+
+    Raises:
+        InputError: there is no such precision.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    return str(precision)

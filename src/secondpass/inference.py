@@ -1,8 +1,10 @@
-"""Running ONNX graphs over token ids on the cores we really have.
+"""Running models over token ids on the cores we really have, and ONNX graphs by ONNX Runtime.
 
 A graph is opened once per file and shared. Each session runs with one thread; several batches run at once,
 each on a thread of a small pool, which beats one session with many threads. Batches are length-sorted under a
 token budget, and what a batch gives is reduced before the next one runs, so memory stays bounded.
+
+States of several texts are passed on packed: ``(tokens, width)``, without padding, and ``(n + 1,)`` starts.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +29,15 @@ __all__ = [
     "Batch",
     "Graph",
     "Row",
+    "Starts",
+    "TokenStates",
     "for_each",
     "mean_states",
     "open_graph",
+    "packed_batches",
     "run_rows",
+    "run_states",
+    "starts_of",
     "token_batches",
     "unit",
     "usable_cores",
@@ -38,6 +45,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+Starts = npt.NDArray[np.int32]
 T = TypeVar("T")
 
 TOKEN_BUDGET = 256
@@ -113,6 +121,18 @@ class Batch:
     types: Integers
 
 
+class TokenStates(Protocol):
+    """What gives the states of tokens: an ONNX graph, or an encoder on our own kernels."""
+
+    def states(self, rows: Sequence[Row]) -> tuple[Floats, Starts]:
+        """Return packed states ``(tokens, width)`` and where each row starts, ``(n + 1,)``."""
+        ...
+
+    def batches(self, lengths: Sequence[int]) -> list[Integers]:
+        """Return how rows of these lengths are best grouped: the positions of each batch's rows."""
+        ...
+
+
 class Graph:
     """One ONNX graph over token ids. Safe to use from several threads.
 
@@ -158,6 +178,15 @@ class Graph:
                 f"{self.path} cannot be run: {_first_line(exc)}; its tokenizer may belong to another model"
             ) from exc
         return np.asarray(values, dtype=np.float32)
+
+    def states(self, rows: Sequence[Row]) -> tuple[Floats, Starts]:
+        """Return the first output packed, padding left out, and where each row starts."""
+        batch = _pad(rows, np.arange(len(rows)), 0)
+        return np.ascontiguousarray(self.run(batch)[batch.mask == 1]), starts_of(rows)
+
+    def batches(self, lengths: Sequence[int]) -> list[Integers]:
+        """Return groups of similar lengths under the graph's budget."""
+        return token_batches(lengths, self.row_budget)
 
 
 def _scales_by_batch(path: Path) -> bool:
@@ -220,6 +249,48 @@ def token_batches(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> list[In
     return batches
 
 
+def packed_batches(lengths: Sequence[int], budget: int) -> list[Integers]:
+    """Group rows, longest first, into batches of about equal work, of ``budget`` tokens or fewer.
+
+    Args:
+        lengths: tokens in each row.
+        budget: most tokens in a batch; a longer row stands alone.
+
+    Returns:
+        For each batch the positions of its rows; a multiple of the usable cores of them, where rows suffice.
+    """
+    cores = usable_cores()
+    count = max(1, math.ceil(sum(lengths) / budget / cores)) * cores
+    share = min(budget, math.ceil(sum(lengths) / count))
+    batches: list[list[int]] = []
+    filled = share
+    for place in np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable").tolist():
+        if filled + lengths[place] // 2 >= share:  # half of a row may stand over
+            batches.append([])
+            filled = 0
+        batches[-1].append(place)
+        filled += lengths[place]
+    return [np.array(batch, dtype=np.int64) for batch in batches]
+
+
+def starts_of(rows: Sequence[Row]) -> Starts:
+    """Return where each row starts when they lie one after another, and the end: ``(n + 1,)``."""
+    starts = np.zeros(len(rows) + 1, dtype=np.int32)
+    np.cumsum([len(row.ids) for row in rows], out=starts[1:])
+    return starts
+
+
+def run_states(
+    model: TokenStates, rows: Sequence[Row], work: Callable[[Integers, Floats, Starts], None]
+) -> None:
+    """Give ``work`` the places, states and starts of each batch of rows, several at once."""
+
+    def run(places: Integers) -> None:
+        work(places, *model.states([rows[place] for place in places]))
+
+    for_each(run, model.batches([len(row.ids) for row in rows]))
+
+
 def run_rows(
     rows: Sequence[Row], work: Callable[[Batch], None], budget: int = TOKEN_BUDGET, pad_id: int = 0
 ) -> None:
@@ -243,10 +314,10 @@ def _pad(rows: Sequence[Row], places: Integers, pad_id: int) -> Batch:
     return Batch(places, ids, mask, types)
 
 
-def mean_states(states: Floats, mask: Integers) -> Floats:
-    """Return the mean over the tokens of each row: ``(b, s, d)`` and ``(b, s)`` to ``(b, d)``."""
-    weights = mask.astype(np.float32)[:, :, None]
-    return np.asarray((states * weights).sum(axis=1) / weights.sum(axis=1), dtype=np.float32)
+def mean_states(states: Floats, starts: Starts) -> Floats:
+    """Return the mean over the tokens of each row: packed ``(tokens, d)`` to ``(n, d)``."""
+    sums = np.add.reduceat(states, starts[:-1], axis=0)
+    return np.asarray(sums / np.diff(starts)[:, None], dtype=np.float32)
 
 
 def unit(vectors: Floats) -> Floats:

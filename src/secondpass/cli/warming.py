@@ -1,7 +1,4 @@
-"""A head start: the embedder's graph is opened in a thread while the command line is still being read.
-
-Opening it takes as long as all the imports of a search, and onnxruntime holds no lock of Python's meanwhile.
-"""
+"""A head start: the embedder is opened in a thread while the command line is still being read."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Any
 __all__ = ["start"]
 
 _kept: list[Any] = []
-"""Graphs are shared for as long as somebody holds them."""
+"""What is opened is shared for as long as somebody holds it."""
 
 
 def start(arguments: Sequence[str]) -> None:
@@ -27,8 +24,8 @@ def _open() -> None:
     try:
         from .. import models
         from ..catalogue import EMBEDDER
-        from ..inference import open_graph
+        from ..native import minilm_encoder
 
-        _kept.append(open_graph(models.resolve(EMBEDDER, "embedder").weights()))
+        _kept.append(minilm_encoder(models.resolve(EMBEDDER, "embedder")))
     except Exception:  # noqa: BLE001  whoever needs the embedder meets the same error and tells it
         return

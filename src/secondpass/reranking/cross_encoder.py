@@ -1,4 +1,4 @@
-"""Cross-encoders: ONNX rankers with one logit that read query and passage as one sequence."""
+"""Cross-encoders: rankers with one logit that read query and passage as one sequence."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from .. import models
-from ..converting import onnx_file
+from ..arguments import checked_precision
 from ..errors import InputError, ModelInvalidError, QueryError
-from ..inference import Batch, Floats, open_graph, run_rows
+from ..inference import Floats, Row
 from ..models import ModelFolder
 from ..tokenizing import checked_query, checked_texts, load_tokenizer, pair_frame
 from ..types import Reading
+from .fingerprints import fingerprint
+from .scorers import open_scorer
 from .windows import MAX_WINDOWS, read_windows
 
 __all__ = ["CrossEncoder"]
@@ -29,22 +31,28 @@ _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"}
 
 
 class CrossEncoder:
-    """A sequence-classification ranker with one logit, on ONNX Runtime.
+    """A sequence-classification ranker with one logit, on our own 8-bit kernels or on ONNX Runtime.
 
-    Any ONNX graph with the inputs ``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` works. Its
-    tokenizer decides how a pair is framed. A score is the raw logit and does not depend on the other
-    candidates. Safe to use from several threads.
+    Checkpoints of the BERT family run on the kernels where the processor can, and so does ``minilm-l6``. Any
+    other ONNX graph with the inputs ``input_ids``, ``attention_mask`` and perhaps ``token_type_ids`` works
+    too. The model's tokenizer decides how a pair is framed. A score is the raw logit and does not depend on
+    the other candidates. Safe to use from several threads.
 
     Args:
         name_or_folder: see ``secondpass.models.resolve``.
         max_length: tokens of a pair read at once; by default the model's own window, at most 512.
         max_windows: most windows of one passage; tokens behind them are not read, and a ``Reading`` says so.
+        precision: of weights and activations: ``int8`` where the processor and the model allow it (see
+            ``secondpass.native``), or ``fp32``, as the model's file has it.
         download: fetch the model from the hub when it is nowhere on this machine.
 
     Raises:
         ModelNotFoundError: unknown, or not on this machine.
         ModelInvalidError: a file is missing, damaged or of another kind.
         InputError: a limit is out of range.
+
+    Attributes:
+        fingerprint: stands for weights, tokenizer and limits; scores of equal fingerprints may be exchanged.
     """
 
     logits = True
@@ -55,6 +63,7 @@ class CrossEncoder:
         *,
         max_length: int | None = None,
         max_windows: int = MAX_WINDOWS,
+        precision: str = "int8",
         download: bool = False,
     ) -> None:
         if max_windows < 1:
@@ -66,9 +75,10 @@ class CrossEncoder:
         self._tokenizer = load_tokenizer(folder)
         self._frame = pair_frame(self._tokenizer)
         self.max_length = _window(folder, config, max_length)
-        self._pad_id = _pad_id(config)
-        self._graph = open_graph(onnx_file(folder))
-        self._output = _logit_output(self._graph.path, self._graph.outputs)
+        self.precision = checked_precision(precision)
+        self._scorer = open_scorer(folder, config, precision)
+        how = (type(self._scorer).__name__, precision, self.max_length, max_windows)
+        self.fingerprint = fingerprint(folder, *how)
 
     def score(self, query: str, passages: Sequence[str]) -> Floats:
         """Return the logits ``(n,)`` float32 in input order; a long passage has that of its best window.
@@ -104,33 +114,13 @@ class CrossEncoder:
             )
         return free - query_tokens
 
-    def _logits(self, rows: list[Any]) -> Floats:
-        logits = np.empty(len(rows), dtype=np.float32)
-
-        def work(batch: Batch) -> None:
-            values = self._graph.run(batch, self._output)
-            if values.size != len(batch.places):
-                raise ModelInvalidError(_several(self._graph.path, values.size // len(batch.places)))
-            logits[batch.places] = values.reshape(-1)
-
-        run_rows(rows, work, self._graph.row_budget, self._pad_id)
+    def _logits(self, rows: list[Row]) -> Floats:
+        logits = self._scorer.logits(rows)
         if not np.isfinite(logits).all():
             raise ModelInvalidError(
-                f"{self._graph.path} gave a logit that is not finite; its weights are damaged, fetch it again"
+                f"{self.name} gave a logit that is not finite; its weights are damaged, fetch it again"
             )
         return logits
-
-
-def _logit_output(path: Path, outputs: dict[str, list[Any]]) -> str:
-    name = "logits" if "logits" in outputs else next(iter(outputs))
-    shape = outputs[name]
-    if len(shape) > 2 or (len(shape) == 2 and isinstance(shape[1], int) and shape[1] != 1):
-        raise ModelInvalidError(_several(path, shape[-1]))
-    return name
-
-
-def _several(path: Path, outputs: object) -> str:
-    return f"{path} gives {outputs} values for a pair; a re-ranker gives one logit (num_labels = 1)"
 
 
 def _window(folder: ModelFolder, config: dict[str, Any], wanted: int | None) -> int:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import models
+from ..arguments import checked_precision
 from ..catalogue import LATE_INTERACTION
 from ..errors import InputError, QueryError
-from ..inference import Batch, Floats, mean_states, open_graph, run_rows, unit
+from ..inference import Floats, Integers, Starts, run_states, unit
+from ..native import best_cosines, minilm_encoder
 from ..tokenizing import MAX_QUERY_TOKENS, checked_query, checked_texts, load_tokenizer, parts, single_frame
 from ..types import Reading
+from .fingerprints import fingerprint
 from .windows import MAX_WINDOWS, read_windows
 
 __all__ = ["LateInteraction"]
@@ -33,19 +36,25 @@ class LateInteraction:
 
     Args:
         max_windows: most windows of one passage; tokens behind them are not read, and a ``Reading`` says so.
+        precision: of activations, see ``MiniLMEmbedder``.
+
+    Raises:
+        InputError: one of them cannot be used.
     """
 
     logits = False
     name = LATE_INTERACTION
 
-    def __init__(self, *, max_windows: int = MAX_WINDOWS) -> None:
+    def __init__(self, *, max_windows: int = MAX_WINDOWS, precision: str = "int8") -> None:
         if max_windows < 1:
             raise InputError(f"max_windows must be at least 1, got {max_windows}")
         folder = models.resolve(LATE_INTERACTION)
         self.max_windows = max_windows
         self._tokenizer = load_tokenizer(folder)
         self._frame = single_frame(self._tokenizer)
-        self._graph = open_graph(folder.weights())
+        self.precision = checked_precision(precision)
+        self._encoder = minilm_encoder(folder, precision)
+        self.fingerprint = fingerprint(folder, type(self._encoder).__name__, precision, max_windows)
 
     def score(self, query: str, passages: Sequence[str]) -> Floats:
         """Return ``(n,)`` float32 in input order; a long passage has the score of its best window.
@@ -82,26 +91,21 @@ class LateInteraction:
         words: list[Floats] = [np.empty(0, dtype=np.float32)] * len(rows)
         sums: list[Floats] = [np.empty(0, dtype=np.float32)] * len(rows)
 
-        def work(batch: Batch) -> None:
-            states = self._graph.run(batch)
-            means = mean_states(states, batch.mask)
-            for line, place in enumerate(batch.places):
-                length = len(rows[place].ids)
-                words[place] = states[line, first : length - last]
-                sums[place] = means[line] * length
+        def work(places: Integers, states: Floats, starts: Starts) -> None:
+            for line, place in enumerate(places):
+                own = states[starts[line] : starts[line + 1]]
+                words[place] = own[first : len(own) - last]
+                sums[place] = own.sum(axis=0)
 
-        run_rows(rows, work)
+        run_states(self._encoder, rows, work)
         return unit(np.concatenate(words)), unit(np.sum(sums, axis=0))
 
     def _mix(self, words: Floats, mean: Floats, windows: list[list[int]]) -> Floats:
         scores = np.empty(len(windows), dtype=np.float32)
 
-        def work(batch: Batch) -> None:
-            states = self._graph.run(batch)
-            cosine = unit(mean_states(states, batch.mask)) @ mean
-            similarity = unit(states) @ words.T  # (b, s, t)
-            similarity[batch.mask == 0] = -np.inf
-            scores[batch.places] = cosine + similarity.max(axis=1).mean(axis=1)
+        def work(places: Integers, states: Floats, starts: Starts) -> None:
+            sums, best = best_cosines(states, starts, words)
+            scores[places] = unit(sums) @ mean + best.mean(axis=1)
 
-        run_rows([self._frame.around(window) for window in windows], work)
+        run_states(self._encoder, [self._frame.around(window) for window in windows], work)
         return scores

@@ -1,0 +1,110 @@
+"""What gives framed pairs their logits: an ONNX graph, or a checkpoint on our own kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import native
+from ..converting import onnx_file
+from ..errors import ModelInvalidError
+from ..inference import Batch, Floats, Integers, Row, for_each, open_graph, run_rows
+from ..models import ModelFolder
+from .residual import ResidualScorer, is_residual
+
+__all__ = ["PairScorer", "open_scorer"]
+
+
+class PairScorer(Protocol):
+    """Gives framed pairs of one query their logits."""
+
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        """Return ``(n,)`` for ``n`` pairs, in their order; a pair's logit does not depend on the others."""
+        ...
+
+
+def open_scorer(folder: ModelFolder, config: dict[str, Any], precision: str) -> PairScorer:
+    """Return the fastest scorer that can read the model in this precision.
+
+    Raises:
+        ModelInvalidError: a file is missing or damaged, or the model gives more than one value.
+    """
+    if precision == "int8" and native.available() and native.fits(config):
+        found = _native(folder, config)
+        if found is not None:
+            return found
+    return _GraphScorer(onnx_file(folder), int(config.get("pad_token_id") or 0))
+
+
+def _native(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | None:
+    """Return the model on our own kernels, or None where its file is built in another way."""
+    path = folder.onnx() if is_residual(config) else folder.safetensors() or folder.onnx()
+    if path is None:
+        return None
+    try:
+        weights = native.weights_of(path)
+        return ResidualScorer(weights) if is_residual(config) else _BertScorer(weights, config, path)
+    except KeyError:
+        return None
+
+
+class _GraphScorer:
+    """Any ONNX ranker with one logit, on ONNX Runtime."""
+
+    def __init__(self, path: Path, pad_id: int) -> None:
+        self._graph = open_graph(path)
+        self._output = _logit_output(path, self._graph.outputs)
+        self._pad_id = pad_id
+
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        logits = np.empty(len(rows), dtype=np.float32)
+
+        def work(batch: Batch) -> None:
+            values = self._graph.run(batch, self._output)
+            if values.size != len(batch.places):
+                raise ModelInvalidError(_several(self._graph.path, values.size // len(batch.places)))
+            logits[batch.places] = values.reshape(-1)
+
+        run_rows(rows, work, self._graph.row_budget, self._pad_id)
+        return logits
+
+
+class _BertScorer:
+    """A sequence-classification checkpoint of the BERT family: a tanh layer over [CLS], then one logit."""
+
+    def __init__(self, weights: native.Weights, config: dict[str, Any], path: Path) -> None:
+        bert = config["model_type"] == "bert"
+        self._encoder = native.bert_encoder(weights, config)
+        hidden = weights.linear("pooler.dense" if bert else "classifier.dense")
+        last = weights.linear("classifier" if bert else "classifier.out_proj")
+        self._hidden, self._last = hidden.dense(), last.dense()
+        self._hidden_bias, self._last_bias = hidden.bias, last.bias
+        if self._last.shape[1] != 1:
+            raise ModelInvalidError(_several(path, self._last.shape[1]))
+
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        logits = np.empty(len(rows), dtype=np.float32)
+
+        def work(places: Integers) -> None:
+            states, starts = self._encoder.states([rows[place] for place in places])
+            for place, state in zip(places, states[starts[:-1]], strict=True):
+                hidden = np.tanh(state @ self._hidden + self._hidden_bias)
+                logits[place] = (hidden @ self._last + self._last_bias)[0]
+
+        for_each(work, self._encoder.batches([len(row.ids) for row in rows]))
+        return logits
+
+
+def _logit_output(path: Path, outputs: dict[str, list[Any]]) -> str:
+    name = "logits" if "logits" in outputs else next(iter(outputs))
+    shape = outputs[name]
+    if len(shape) > 2 or (len(shape) == 2 and isinstance(shape[1], int) and shape[1] != 1):
+        raise ModelInvalidError(_several(path, shape[-1]))
+    return name
+
+
+def _several(path: Path, outputs: object) -> str:
+    return f"{path} gives {outputs} values for a pair; a re-ranker gives one logit (num_labels = 1)"
