@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from . import options, queries, settings
+from . import html_out, options, queries, settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..comparison import Comparison, Summary
+    from ..report import Highlights
+    from ..types import Reranker
     from .settings import Settings
 
 __all__ = ["EXAMPLE", "NAME", "command"]
@@ -53,6 +57,7 @@ def command(
     summary_only: Annotated[
         bool, typer.Option("--summary", help="Only the figures over all queries.")
     ] = False,
+    html: html_out.Html = None,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
@@ -67,16 +72,20 @@ def command(
     names = list(dict.fromkeys(reranker or [chosen.reranker]))
     if "none" in names:
         raise InputError("compare shows what a re-ranker changes, 'none' changes nothing; name another one")
-    comparisons = _compare(chosen, names, asked, queries.where(where))
+    report = html_out.destination(html)
+    comparisons, highlights = _compare(chosen, names, asked, queries.where(where), report is not None)
     from ..comparison import summarize
 
     _show(comparisons, summarize(comparisons), chosen, as_json, summary_only)
+    if report is not None:
+        _write(report, comparisons, highlights)
     return 0
 
 
 def _compare(
-    chosen: Settings, names: list[str], asked: list[str], where: dict[str, str] | None
-) -> list[Comparison]:
+    chosen: Settings, names: list[str], asked: list[str], where: dict[str, str] | None, marked: bool
+) -> tuple[list[Comparison], Highlights]:
+    """Compare query by query; ``marked`` also finds the best sentence of each hit, for a report."""
     from ..engine import Engine
     from .opening import opened
     from .progress import counting
@@ -84,11 +93,30 @@ def _compare(
     with opened(chosen, names) as (source, rerankers):
         engine = Engine(source, None, chosen.candidates, chosen.stage1)
         with counting("comparing", len(asked), chosen.quiet or len(asked) == 1) as advance:
-            comparisons = []
+            comparisons: list[Comparison] = []
+            highlights: dict[tuple[str, str, str], tuple[int, int]] = {}
             for query in asked:
-                comparisons.append(engine.compare(query, rerankers, chosen.k, where=where))
+                compared = engine.compare(query, rerankers, chosen.k, where=where)
+                comparisons.append(compared)
+                if marked:
+                    highlights.update(_best_sentences(rerankers, compared))
                 advance()
-    return comparisons
+    return comparisons, highlights
+
+
+def _best_sentences(rerankers: list[Reranker], compared: Comparison) -> Highlights:
+    from ..report import best_sentences
+
+    found: dict[tuple[str, str, str], tuple[int, int]] = {}
+    for reranker, each in zip(rerankers, compared.passes, strict=True):
+        found.update(best_sentences(reranker, each.result))
+    return found
+
+
+def _write(path: Path, comparisons: list[Comparison], highlights: Highlights) -> None:
+    from ..report import Stamp, compare_page
+
+    html_out.write(path, compare_page(comparisons, Stamp.now(), highlights))
 
 
 def _show(
