@@ -18,8 +18,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from .errors import MissingExtraError, ModelError, ModelInvalidError
-from .models import ModelFolder, user_models_dir
+from ..errors import MissingExtraError, ModelError, ModelInvalidError
+from ..models import ModelFolder, user_models_dir
 
 __all__ = ["onnx_file"]
 

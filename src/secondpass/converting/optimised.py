@@ -1,0 +1,154 @@
+"""Where the 8-bit copy of a graph lies, the receipt beside it, and which graph to open.
+
+``model.int8.onnx`` stands beside ``model.onnx``, with ``model.int8.json``: what it was made from, with what, and
+how far it drifted. A copy without a receipt that fits is not used. The hub's cache is not ours to write
+into: copies of what lies there go into ``optimised/`` of the user's model folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..models import ModelFolder, user_models_dir
+from .building import onnx_file
+
+__all__ = [
+    "PRECISIONS",
+    "Receipt",
+    "best_graph",
+    "int8_file",
+    "made_from",
+    "read_receipt",
+    "refused",
+    "write_receipt",
+]
+
+PRECISIONS = ("int8", "fp32")
+FORMAT = 1
+"""Part of a receipt: raise it when copies made earlier are to be made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What is known of an 8-bit copy.
+
+    Attributes:
+        source: name of the file it was made from.
+        source_size, source_mtime_ns: bytes and time of that file (and of its weights, where they lie beside
+            it).
+        source_sha256: of the same.
+        size: bytes of the copy; 0 where it was refused and deleted.
+        accepted: whether it is to be used.
+        versions: of the packages that made it.
+        drift: figures of ``secondpass.optimising.Drift``, and on what text they were measured.
+    """
+
+    source: str
+    source_size: int
+    source_mtime_ns: int
+    source_sha256: str
+    size: int
+    accepted: bool
+    versions: Mapping[str, str]
+    drift: Mapping[str, Any]
+
+
+def best_graph(folder: ModelFolder, precision: str = "int8") -> Path:
+    """Return the graph to open: the 8-bit copy where there is one that was accepted, else the graph itself.
+
+    Raises:
+        InputError: another precision than ``int8`` or ``fp32``.
+        ModelError: the folder holds no graph, and none can be built; see ``onnx_file``.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"the precision must be {' or '.join(PRECISIONS)}, got {precision!r}")
+    source = onnx_file(folder)
+    if precision == "fp32":
+        return source
+    copy = int8_file(folder, source)
+    receipt = read_receipt(copy)
+    if receipt is None or not receipt.accepted or not _fits(receipt, source):
+        return source
+    return copy if copy.is_file() and copy.stat().st_size == receipt.size else source
+
+
+def refused(folder: ModelFolder) -> bool:
+    """Whether 8 bits were tried for this very model, and reordered too many top 3s."""
+    source = onnx_file(folder)
+    receipt = read_receipt(int8_file(folder, source))
+    return receipt is not None and not receipt.accepted and _fits(receipt, source)
+
+
+def int8_file(folder: ModelFolder, source: Path) -> Path:
+    """Return where the 8-bit copy of a graph of this folder lies, or would."""
+    if folder.origin in ("hub", "hub cache") and source.is_relative_to(folder.path):
+        key = hashlib.sha256(str(source.resolve()).encode("utf-8", "replace")).hexdigest()[:16]
+        return user_models_dir() / "optimised" / key / "model.int8.onnx"
+    return source.with_name(f"{source.stem}.int8.onnx")
+
+
+def made_from(source: Path) -> dict[str, Any]:
+    """Return what a receipt says of a graph."""
+    size, mtime = _state(source)
+    return {
+        "source": source.name,
+        "source_size": size,
+        "source_mtime_ns": mtime,
+        "source_sha256": _digest(source),
+    }
+
+
+def read_receipt(copy: Path) -> Receipt | None:
+    """Return the receipt of an 8-bit copy, or None where there is none that makes sense."""
+    try:
+        written = json.loads(copy.with_suffix(".json").read_text(encoding="utf-8"))
+        if written.pop("format") != FORMAT or not isinstance(written["accepted"], bool):
+            return None
+        return Receipt(**written)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def write_receipt(copy: Path, receipt: Receipt) -> None:
+    """Write the receipt of an 8-bit copy, whole or not at all."""
+    file = copy.with_suffix(".json")
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        text = json.dumps({"format": FORMAT, **asdict(receipt)}, indent=2)
+        unfinished.write_text(f"{text}\n", encoding="utf-8")
+        unfinished.replace(file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _fits(receipt: Receipt, source: Path) -> bool:
+    size, mtime = _state(source)
+    if receipt.source != source.name or receipt.source_size != size:
+        return False
+    return receipt.source_mtime_ns == mtime or receipt.source_sha256 == _digest(source)
+
+
+def _state(source: Path) -> tuple[int, int]:
+    parts = [part.stat() for part in _parts(source)]
+    return sum(part.st_size for part in parts), max(part.st_mtime_ns for part in parts)
+
+
+def _digest(source: Path) -> str:
+    digest = hashlib.sha256()
+    for part in _parts(source):
+        with part.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _parts(source: Path) -> list[Path]:
+    """Return the file of a graph, and that of its weights where they lie beside it."""
+    beside = (source.with_name(source.name + end) for end in (".data", "_data"))
+    return [source, *(file for file in beside if file.is_file())]
