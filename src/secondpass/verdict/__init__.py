@@ -1,0 +1,1 @@
+"""Whether stage 2 is worth its time on one's own documents: sweep, decision, gate."""
