@@ -8,6 +8,8 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,14 +82,99 @@ def spread(values: Sequence[float], digits: int = 1) -> dict[str, float | int]:
     }
 
 
-def write(name: str, figures: dict[str, Any], folder: Path = HERE) -> Path:
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float | int]:
+    """Return how many times faster we were, round by round: median and quartiles of theirs / ours."""
+    each = [their / our for our, their in zip(ours, theirs, strict=True)]
+    low, median, high = statistics.quantiles(each, n=4, method="inclusive") if len(each) > 1 else each * 3
+    return {
+        "median": round(median, 2),
+        "quartile1": round(low, 2),
+        "quartile3": round(high, 2),
+        "rounds": len(each),
+    }
+
+
+def target(
+    what: str,
+    measured: float,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    unit: str = "",
+) -> dict[str, Any]:
+    """Return one thing that was to be reached: how much was wanted, how much it is, whether that will do."""
+    sign, wanted = (">=", at_least) if at_least is not None else ("<=", at_most)
+    if wanted is None:
+        raise ValueError("a target has a bound")
+    met = measured >= wanted if sign == ">=" else measured <= wanted
+    return {"what": what, "sign": sign, "wanted": wanted, "measured": measured, "unit": unit, "met": met}
+
+
+LAUNCHER = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+"""A small process starts what is measured: a child inherits the peak memory of whoever starts it."""
+
+
+def child(arguments: list[str]) -> tuple[float, float]:
+    """Run a command to its end; return (seconds of wall time, peak resident memory in MB)."""
+    command = [sys.executable, "-S", "-c", LAUNCHER, *arguments]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    seconds, peak = map(float, printed.split())
+    return seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def cold_search(folder: Path, query: str, runs: int, reranker: str) -> dict[str, Any]:
+    """Time `secondpass search` in new processes, files already in the page cache."""
+    command = [sys.executable, "-m", "secondpass", "search", query, "--index", str(folder), "--json"]
+    command += ["--reranker", reranker]
+    child(command)
+    timed = [child(command) for _ in range(runs)]
+    return {
+        "ms": spread([seconds * 1000 for seconds, _ in timed]),
+        "peak_memory_mb": spread([memory for _, memory in timed]),
+    }
+
+
+def use_cores(count: int) -> int:
+    """Let this process and its children run on ``count`` cores at most; return how many it has then."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    from secondpass.inference import usable_cores
+
+    return usable_cores()
+
+
+def peak_memory_mb() -> float:
+    """Return the most memory this process ever held, in MB of 10^6 bytes."""
+    from secondpass.benching.machine import peak_memory
+
+    return round((peak_memory() or 0) / 1e6, 1)
+
+
+def folder_size_mb(folder: Path) -> float:
+    """Return the size of all files below a folder, in MB of 10^6 bytes."""
+    return round(sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6, 1)
+
+
+def default_work() -> Path:
+    """Return where scripts keep what they can use again: indexes, vectors, checkpoints."""
+    return Path(tempfile.gettempdir()) / "secondpass-benchmarks"
+
+
+def write(
+    name: str, figures: dict[str, Any], folder: Path = HERE, packages: Sequence[str] = VERSIONS_OF
+) -> Path:
     """Write ``benchmarks/<name>.json`` with the machine, the versions and the commit beside the figures."""
     path = folder / f"{name}.json"
     payload = {
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit(),
         "machine": machine(),
-        "versions": versions(),
+        "versions": versions(packages),
         **figures,
     }
     path.write_text(json.dumps(payload, indent=2) + "\n", encoding="utf-8")

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import spread, write
+from common import child, cold_search, spread, write
 from secondpass import Engine, Index, load_reranker
 from secondpass.cli.demo import build_corpus
 from secondpass.models import resolve
@@ -38,23 +38,6 @@ QUERIES = [
 ]
 
 
-LAUNCHER = """
-import resource, subprocess, sys, time
-start = time.perf_counter()
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
-"""
-"""A small process starts what is measured: a child inherits the peak memory of whoever starts it."""
-
-
-def child(arguments: list[str]) -> tuple[float, float]:
-    """Run a command to its end; return (seconds of wall time, peak resident memory in MB)."""
-    command = [sys.executable, "-S", "-c", LAUNCHER, *arguments]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    seconds, peak = map(float, printed.split())
-    return seconds, peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
 def import_time(runs: int) -> dict[str, Any]:
     """Time `import secondpass` in new processes, interleaved with an empty program."""
     with_import, without = [], []
@@ -63,18 +46,6 @@ def import_time(runs: int) -> dict[str, Any]:
         with_import.append(child([sys.executable, "-c", "import secondpass"])[0] * 1000)
     difference = statistics.median(with_import) - statistics.median(without)
     return {"process_ms": spread(with_import), "empty_ms": spread(without), "import_ms": round(difference, 1)}
-
-
-def cold_search(folder: Path, runs: int, reranker: str) -> dict[str, Any]:
-    """Time `secondpass search` in new processes, files already in the page cache."""
-    command = [sys.executable, "-m", "secondpass", "search", QUERIES[0], "--index", str(folder), "--json"]
-    command += ["--reranker", reranker]
-    child(command)
-    timed = [child(command) for _ in range(runs)]
-    return {
-        "ms": spread([seconds * 1000 for seconds, _ in timed]),
-        "peak_memory_mb": spread([memory for _, memory in timed]),
-    }
 
 
 def warm_search(index: Index, name: str, runs: int) -> dict[str, Any]:
@@ -145,7 +116,8 @@ def main() -> None:
             names = ["none", "late-interaction", "minilm-l6"]
             figures["warm_search"] = {name: warm_search(index, name, 3 * arguments.runs) for name in names}
         figures["cold_search"] = {
-            name: cold_search(work / "index", arguments.runs, name) for name in ("auto", "minilm-l6", "none")
+            name: cold_search(work / "index", QUERIES[0], arguments.runs, name)
+            for name in ("auto", "minilm-l6", "none")
         }
         if arguments.install:
             figures["install"] = install_size()

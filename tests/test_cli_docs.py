@@ -32,7 +32,7 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_the_commands_are_these() -> None:
-    assert list(COMMANDS) == ["index", "search", "compare", "status", "demo", "models list", "models pull"]
+    assert list(COMMANDS) == ["index", "search", "compare", "status", "demo", "bench", "models list", "models pull"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from ..index import AddReport, IndexStatus
     from .settings import Settings
 
-__all__ = ["EXAMPLE", "NAME", "QUESTIONS", "build_corpus", "command"]
+__all__ = [
+    "EXAMPLE",
+    "NAME",
+    "QUESTIONS",
+    "build_corpus",
+    "command",
+    "home_folder",
+    "written_corpus",
+]
 
 NAME = "demo"
 EXAMPLE = "secondpass demo --reranker minilm-l6"
@@ -52,7 +60,7 @@ def command(
     The text is the docstrings and help pages of the standard library. Five ambiguous questions follow,
     stage 1 beside stage 2. A second run embeds nothing.
     """
-    home = _home(folder)
+    home = home_folder(folder)
     chosen = settings.load({"reranker": reranker, "quiet": quiet, "index": str(home / "index")})
     chosen = replace(
         chosen,
@@ -66,7 +74,7 @@ def command(
     )
     if chosen.reranker == "none":
         raise InputError("the demo shows what a re-ranker changes, 'none' changes nothing; name another one")
-    corpus = _written(home)
+    corpus = written_corpus(home)
     if not as_json:
         _introduce(home)
     report, after = fill(chosen, [str(corpus)], prune=True)
@@ -80,7 +88,8 @@ def command(
     return 0
 
 
-def _home(folder: str | None) -> Path:
+def home_folder(folder: str | None) -> Path:
+    """Return where text and index are kept: what was named, ``SECONDPASS_DEMO``, or the user's cache."""
     named = folder or os.environ.get("SECONDPASS_DEMO", "").strip()
     if named:
         return Path(named).expanduser().absolute()
@@ -89,7 +98,8 @@ def _home(folder: str | None) -> Path:
     return Path(platformdirs.user_cache_dir("secondpass", appauthor=False)) / "demo"
 
 
-def _written(home: Path) -> Path:
+def written_corpus(home: Path) -> Path:
+    """Write the text below a folder unless it is there; return the text's own folder."""
     try:
         return build_corpus(home / "corpus")
     except OSError as exc:
