@@ -1,0 +1,33 @@
+"""Probabilities that mean what they say: a re-ranker's scores, calibrated on judged queries.
+
+``values`` says what a calibration is; ``curves`` fits it (Platt, isotonic); ``reliability`` measures it;
+``thresholds`` turns a wanted precision into a probability; ``fitting`` puts them together; ``pairs`` gathers
+judged scores from an index; ``storing`` keeps calibrations beside the index; ``probing`` tells models apart.
+"""
+
+from __future__ import annotations
+
+from .fitting import calibrate, fit
+from .pairs import Pair, Pairs, judged_pairs
+from .storing import FOLDER, Lookup, lookup, save
+from .thresholds import relevant_only
+from .values import Bin, Calibration, Curve, HeldOut, Reliability, Step
+
+__all__ = [
+    "FOLDER",
+    "Bin",
+    "Calibration",
+    "Curve",
+    "HeldOut",
+    "Lookup",
+    "Pair",
+    "Pairs",
+    "Reliability",
+    "Step",
+    "calibrate",
+    "fit",
+    "judged_pairs",
+    "lookup",
+    "relevant_only",
+    "save",
+]
