@@ -19,7 +19,17 @@ from onnx import TensorProto, helper
 
 from secondpass import inference, models
 from secondpass.errors import ModelInvalidError
-from secondpass.inference import Row, for_each, mean_states, open_graph, run_rows, token_batches, unit
+from secondpass.inference import (
+    Row,
+    for_each,
+    mean_states,
+    open_graph,
+    packed_batches,
+    run_rows,
+    starts_of,
+    token_batches,
+    unit,
+)
 
 
 def write(root, files):
@@ -125,11 +135,24 @@ def test_a_forked_child_gets_its_own_pool():
     assert child.exitcode == 0
 
 
-def test_means_leave_padding_out():
-    states = np.array([[[1, 2], [3, 4], [100, 100]], [[1, 1], [2, 2], [3, 3]]], dtype=np.float32)
-    means = mean_states(states, np.array([[1, 1, 0], [1, 1, 1]]))
+def test_means_of_packed_rows():
+    states = np.array([[1, 2], [3, 4], [1, 1], [2, 2], [3, 3]], dtype=np.float32)
+    means = mean_states(states, np.array([0, 2, 5], dtype=np.int32))
     assert means.dtype == np.float32
     np.testing.assert_array_equal(means, [[2, 3], [2, 2]])
+
+
+@given(lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60), budget=st.integers(1, 900))
+def test_packed_batches_hold_every_row_once_and_share_the_work(lengths, budget):
+    batches = packed_batches(lengths, budget)
+    assert sorted(place for batch in batches for place in batch.tolist()) == list(range(len(lengths)))
+    sums = [sum(lengths[place] for place in batch) for batch in batches]
+    assert max(sums) <= max(2 * budget, max(lengths))
+    assert max(sums) - sum(sums) / len(sums) <= max(lengths) or len(batches) == 1
+
+
+def test_where_rows_start():
+    assert starts_of([Row([5], [0]), Row([5, 6, 7], [0, 0, 0])]).tolist() == [0, 1, 4]
 
 
 def test_unit_vectors():

@@ -54,10 +54,11 @@ def plain_score(query: np.ndarray, passage: np.ndarray) -> float:
     return cosine(query.mean(axis=0), passage.mean(axis=0)) + sum(best) / len(best)
 
 
-def test_a_score_is_cosine_plus_maxsim(ranker, states):
-    scores = ranker.score(QUERY, PASSAGES)
+@pytest.mark.parametrize(("precision", "within"), [("fp32", 1e-5), ("int8", 0.02)])
+def test_a_score_is_cosine_plus_maxsim(states, precision, within):
+    scores = LateInteraction(precision=precision).score(QUERY, PASSAGES)
     expected = [plain_score(states(QUERY), states(passage)) for passage in PASSAGES]
-    np.testing.assert_allclose(scores, expected, atol=1e-5)
+    np.testing.assert_allclose(scores, expected, atol=within)
     assert scores.dtype == np.float32
     assert scores.argmax() == 0
     assert (np.abs(scores) <= 2).all()
@@ -86,7 +87,7 @@ def test_it_is_a_reranker_without_probabilities(ranker):
 def test_it_shares_the_embedders_weights_in_memory(ranker):
     embedder = MiniLMEmbedder()
     embedder.embed_queries([QUERY])
-    assert embedder._graph is ranker._graph
+    assert embedder._encoder is ranker._encoder
     assert embedder._tokenizer is ranker._tokenizer
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -255,62 +255,69 @@ class Weights:
     table: Callable[[str], Table]
 
 
-def weights_of(path: Path, prefixes: Sequence[str] = ("", "bert.", "roberta.", "inner.")) -> Weights:
+def weights_of(path: Path) -> Weights:
     """Return the weights of a ``.safetensors`` or ``.onnx`` file.
 
-    Names are looked up behind each prefix; whoever asks for one that is not there gets a KeyError.
+    A name is looked up as it is, and behind whatever prefix its class put before it. Whoever asks for one
+    that is not there gets a KeyError.
 
     Raises:
         ModelInvalidError: the file is damaged.
     """
     if path.suffix == ".safetensors":
-        return _from_safetensors(read_safetensors(path), prefixes)
-    return _from_onnx(OnnxTensors(path), prefixes)
+        return _from_safetensors(read_safetensors(path))
+    return _from_onnx(OnnxTensors(path))
 
 
-def _from_safetensors(tensors: dict[str, Array], prefixes: Sequence[str]) -> Weights:
+class _Names:
+    """Full names by what they end with."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._full: dict[str, str] = {}
+        for name in sorted(names, key=len, reverse=True):  # the shortest is written last, and stays
+            parts = name.split(".")
+            for start in range(len(parts)):
+                self._full[".".join(parts[start:])] = name
+
+    def __getitem__(self, name: str) -> str:
+        return self._full[name]
+
+
+def _from_safetensors(tensors: dict[str, Array]) -> Weights:
+    names = _Names(tensors)
+
     def tensor(name: str) -> Array:
-        return next(tensors[prefix + name] for prefix in prefixes if prefix + name in tensors)
+        return tensors[names[name]]
 
     def linear(name: str) -> Linear:
         return Linear(tensor(f"{name}.weight").T, None, tensor(f"{name}.bias"))
 
-    return Weights(_keyed(tensor), _keyed(linear), _keyed(lambda name: Table(tensor(f"{name}.weight"))))
+    return Weights(tensor, linear, lambda name: Table(tensor(f"{name}.weight")))
 
 
-def _from_onnx(tensors: OnnxTensors, prefixes: Sequence[str]) -> Weights:
+def _from_onnx(tensors: OnnxTensors) -> Weights:
     named = tensors.named
-
-    def tensor(name: str) -> Array:
-        return next(named[prefix + name] for prefix in prefixes if prefix + name in named)
+    names = _Names(named)
 
     def linear(name: str) -> Linear:
-        bias = next(prefix + name + ".bias" for prefix in prefixes if f"{prefix}{name}.bias" in named)
-        return Linear(*tensors.linear(bias), named[bias])
-
-    def table(name: str) -> Table:
-        for stem in (f"{prefix}{name}.weight" for prefix in prefixes):
-            if stem in named:
-                return Table(named[stem])
-            for end in ("_q", "_quantized"):
-                if stem + end in named:
-                    zero = named.get(f"{stem}_zero_point", np.zeros(1))
-                    return Table(named[stem + end], named[f"{stem}_scale"], int(zero.reshape(-1)[0]))
-        raise KeyError(name)
-
-    return Weights(_keyed(tensor), _keyed(linear), _keyed(table))
-
-
-def _keyed(get: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A name that is not there is a KeyError, whatever the search ran out of."""
-
-    def found(name: str) -> Any:
+        bias = names[f"{name}.bias"]
         try:
-            return get(name)
-        except (StopIteration, ValueError, IndexError) as exc:
+            return Linear(*tensors.linear(bias), named[bias])
+        except (StopIteration, ValueError, IndexError) as exc:  # other arithmetic than a linear map's
             raise KeyError(name) from exc
 
-    return found
+    def table(name: str) -> Table:
+        for end in ("", "_q", "_quantized"):
+            with suppress(KeyError):
+                full = names[f"{name}.weight{end}"]
+                if not end:
+                    return Table(named[full])
+                stem = full.removesuffix(end)
+                zero = named.get(f"{stem}_zero_point", np.zeros(1))
+                return Table(named[full], named[f"{stem}_scale"], int(zero.reshape(-1)[0]))
+        raise KeyError(name)
+
+    return Weights(lambda name: named[names[name]], linear, table)
 
 
 def fits(config: dict[str, Any]) -> bool:
