@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ..errors import MissingExtraError, ModelError, ModelInvalidError
 from ..models import ModelFolder, user_models_dir
 
-__all__ = ["onnx_file"]
+__all__ = ["graph_place", "onnx_file"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -47,13 +47,22 @@ def onnx_file(folder: ModelFolder) -> Path:
         ModelInvalidError: of an architecture that cannot be converted, or a file is damaged.
         ModelError: the converted model cannot be written.
     """
+    place, weights = graph_place(folder), folder.safetensors()
+    if weights is not None and not place.is_file():
+        _convert(folder, weights, place.parent)
+    return place
+
+
+def graph_place(folder: ModelFolder) -> Path:
+    """Return where the ONNX file of a model folder lies, or will once it has been converted.
+
+    Raises:
+        ModelInvalidError: the folder holds neither ONNX nor safetensors.
+    """
     found, weights = folder.onnx(), folder.safetensors()
     if found is not None or weights is None:
         return found or folder.weights()
-    target = user_models_dir() / "converted" / _key(folder, weights)
-    if not (target / "model.onnx").is_file():
-        _convert(folder, weights, target)
-    return target / "model.onnx"
+    return user_models_dir() / "converted" / _key(folder, weights) / "model.onnx"
 
 
 def _key(folder: ModelFolder, weights: Path) -> str:

@@ -1,7 +1,7 @@
 """Where the 8-bit copy of a graph lies, the receipt beside it, and which graph to open.
 
-``model.int8.onnx`` stands beside ``model.onnx``, with ``model.int8.json``: what it was made from, with what, and
-how far it drifted. A copy without a receipt that fits is not used. The hub's cache is not ours to write
+``model.int8.onnx`` stands beside ``model.onnx``, with ``model.int8.json``: what it was made from, with what,
+and how far it drifted. A copy without a receipt that fits is not used. The hub's cache is not ours to write
 into: copies of what lies there go into ``optimised/`` of the user's model folder.
 """
 
@@ -15,22 +15,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..arguments import checked_precision
 from ..models import ModelFolder, user_models_dir
-from .building import onnx_file
+from .building import graph_place, onnx_file
 
 __all__ = [
-    "PRECISIONS",
     "Receipt",
     "best_graph",
     "int8_file",
+    "kernels_refused",
     "made_from",
     "read_receipt",
-    "refused",
     "write_receipt",
 ]
 
-PRECISIONS = ("int8", "fp32")
 FORMAT = 1
 """Part of a receipt: raise it when copies made earlier are to be made anew."""
 
@@ -46,8 +44,10 @@ class Receipt:
         source_sha256: of the same.
         size: bytes of the copy; 0 where it was refused and deleted.
         accepted: whether it is to be used.
+        kernels_accepted: whether our own 8-bit kernels may run the model; None where they could not be tried.
         versions: of the packages that made it.
-        drift: figures of ``secondpass.optimising.Drift``, and on what text they were measured.
+        drift: on what text it was measured, and the figures of ``secondpass.drift.Drift`` for each way to
+            compute in 8 bits.
     """
 
     source: str
@@ -56,6 +56,7 @@ class Receipt:
     source_sha256: str
     size: int
     accepted: bool
+    kernels_accepted: bool | None
     versions: Mapping[str, str]
     drift: Mapping[str, Any]
 
@@ -67,10 +68,8 @@ def best_graph(folder: ModelFolder, precision: str = "int8") -> Path:
         InputError: another precision than ``int8`` or ``fp32``.
         ModelError: the folder holds no graph, and none can be built; see ``onnx_file``.
     """
-    if precision not in PRECISIONS:
-        raise InputError(f"the precision must be {' or '.join(PRECISIONS)}, got {precision!r}")
     source = onnx_file(folder)
-    if precision == "fp32":
+    if checked_precision(precision) == "fp32":
         return source
     copy = int8_file(folder, source)
     receipt = read_receipt(copy)
@@ -79,11 +78,11 @@ def best_graph(folder: ModelFolder, precision: str = "int8") -> Path:
     return copy if copy.is_file() and copy.stat().st_size == receipt.size else source
 
 
-def refused(folder: ModelFolder) -> bool:
-    """Whether 8 bits were tried for this very model, and reordered too many top 3s."""
-    source = onnx_file(folder)
+def kernels_refused(folder: ModelFolder) -> bool:
+    """Whether our own kernels were tried on this very model, and reordered too many top 3s."""
+    source = graph_place(folder)
     receipt = read_receipt(int8_file(folder, source))
-    return receipt is not None and not receipt.accepted and _fits(receipt, source)
+    return receipt is not None and receipt.kernels_accepted is False and _fits(receipt, source)
 
 
 def int8_file(folder: ModelFolder, source: Path) -> Path:
@@ -109,7 +108,7 @@ def read_receipt(copy: Path) -> Receipt | None:
     """Return the receipt of an 8-bit copy, or None where there is none that makes sense."""
     try:
         written = json.loads(copy.with_suffix(".json").read_text(encoding="utf-8"))
-        if written.pop("format") != FORMAT or not isinstance(written["accepted"], bool):
+        if written.pop("format") != FORMAT:
             return None
         return Receipt(**written)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -129,6 +128,8 @@ def write_receipt(copy: Path, receipt: Receipt) -> None:
 
 
 def _fits(receipt: Receipt, source: Path) -> bool:
+    if not source.is_file():
+        return False
     size, mtime = _state(source)
     if receipt.source != source.name or receipt.source_size != size:
         return False

@@ -18,7 +18,7 @@ benchmarks/auto_validation.json."""
 
 
 def load_reranker(
-    name_or_folder: str | Path = "auto", download: bool = False
+    name_or_folder: str | Path = "auto", download: bool = False, precision: str = "int8"
 ) -> CrossEncoder | LateInteraction:
     """Return a re-ranker, opened and ready.
 
@@ -27,6 +27,7 @@ def load_reranker(
             short name or id, or a folder with ``config.json``, ``tokenizer.json`` and ``onnx/model.onnx``
             or ``model.safetensors``.
         download: fetch it from the hub when it is nowhere on this machine; otherwise no network is touched.
+        precision: ``int8`` where model and processor allow it, or ``fp32``.
 
     Raises:
         InputError: ``none``, which is no re-ranker, or not a name at all.
@@ -37,5 +38,5 @@ def load_reranker(
         raise InputError("'none' is not a re-ranker; for stage 1 alone use Engine(index, None)")
     name = AUTO_RERANKER if name_or_folder == "auto" else name_or_folder
     if models.is_name_of(name, LATE_INTERACTION):
-        return LateInteraction()
-    return CrossEncoder(name, download=download)
+        return LateInteraction(precision=precision)
+    return CrossEncoder(name, precision=precision, download=download)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from pathlib import Path
 
+from ..converting import graph_place, int8_file
 from ..models import ModelFolder
 
 __all__ = ["fingerprint"]
@@ -27,9 +28,9 @@ def fingerprint(folder: ModelFolder, *settings: object) -> str:
     """
     digest = blake2b(repr((folder.name, *settings)).encode("utf-8", "surrogatepass"), digest_size=16)
     places = [folder.path, folder.path / "onnx"]
-    if folder.graph is not None:
-        places.append(folder.graph.parent)
-    for place in places:
+    graph = graph_place(folder)
+    places += [graph.parent, int8_file(folder, graph).parent]
+    for place in dict.fromkeys(places):
         for file in sorted(place.iterdir()) if place.is_dir() else ():
             if (file.name in _FILES or file.suffix in _WEIGHTS) and file.is_file():
                 _add(digest, file)

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from .. import native
-from ..converting import onnx_file
+from ..converting import best_graph, kernels_refused
 from ..errors import ModelInvalidError
 from ..inference import Batch, Floats, Integers, Row, for_each, open_graph, run_rows
 from ..models import ModelFolder
 from .residual import ResidualScorer, is_residual
 
-__all__ = ["PairScorer", "open_scorer"]
+__all__ = ["PairScorer", "kernel_scorer", "open_scorer"]
 
 
 class PairScorer(Protocol):
@@ -32,15 +32,17 @@ def open_scorer(folder: ModelFolder, config: dict[str, Any], precision: str) -> 
     Raises:
         ModelInvalidError: a file is missing or damaged, or the model gives more than one value.
     """
-    if precision == "int8" and native.available() and native.fits(config):
-        found = _native(folder, config)
+    if precision == "int8" and not kernels_refused(folder):
+        found = kernel_scorer(folder, config)
         if found is not None:
             return found
-    return _GraphScorer(onnx_file(folder), int(config.get("pad_token_id") or 0))
+    return _GraphScorer(best_graph(folder, precision), int(config.get("pad_token_id") or 0))
 
 
-def _native(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | None:
-    """Return the model on our own kernels, or None where its file is built in another way."""
+def kernel_scorer(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | None:
+    """Return the model on our own kernels, or None where they cannot run or its file is built another way."""
+    if not native.available() or not native.fits(config):
+        return None
     path = folder.onnx() if is_residual(config) else folder.safetensors() or folder.onnx()
     if path is None:
         return None
