@@ -14,6 +14,7 @@
     ├── ModelError                 something about model weights
     │   ├── ModelNotFoundError     no such name, or not on this machine
     │   └── ModelInvalidError      a file is missing, damaged or of another architecture
+    ├── SearchCancelledError       the caller did not want the answer any more
     └── MissingExtraError          an optional package is not installed (also an ImportError)
 
 Every message says what happened, to what, and what to do about it.
@@ -36,6 +37,7 @@ __all__ = [
     "ModelInvalidError",
     "ModelNotFoundError",
     "QueryError",
+    "SearchCancelledError",
     "SecondpassError",
     "SettingsError",
     "StorageError",
@@ -106,6 +108,10 @@ class ModelNotFoundError(ModelError):
 
 class ModelInvalidError(ModelError):
     """A model folder lacks a file, or a file is damaged or of an unsupported kind."""
+
+
+class SearchCancelledError(SecondpassError):
+    """The caller took a search back before it was done, see ``Engine.search(cancel=...)``."""
 
 
 class MissingExtraError(SecondpassError, ImportError):

@@ -98,7 +98,7 @@ class Hit:
 
     Attributes:
         passage: the passage.
-        score: higher is better, on the scale of the stage that gave it.
+        score: higher is better, on the scale of the stage that gave it; minus infinity where ``unread``.
         rank: from 1.
         candidate: the stage-1 hit that a re-ranked hit comes from; None on a stage-1 hit.
         probability: in 0..1: calibrated on judged queries where a calibration was given, else the sigmoid
@@ -106,6 +106,9 @@ class Hit:
         reading: what stage 2 read; None on a stage-1 hit.
         distance: cosine distance of a dense stage-1 hit (0..2); None otherwise.
         also_in: further places that hold the same text, in order of document id and start.
+        copied_from: id of the passage that says the same and whose score this one took over; None where
+            stage 2 read this one itself.
+        unread: a deadline came before stage 2 read it: it stands behind all that were, in stage 1's order.
     """
 
     passage: Passage
@@ -116,6 +119,8 @@ class Hit:
     reading: Reading | None = None
     distance: float | None = None
     also_in: tuple[Passage, ...] = ()
+    copied_from: str | None = None
+    unread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,9 +143,12 @@ class SearchResult:
         ranked: every candidate after stage 2, best first; ``hits`` is its head.
         stage1: ``dense``, ``lexical`` or ``hybrid``.
         reranker: name of the re-ranker, or ``none``.
-        scored: how many candidates stage 2 read.
+        scored: how many candidates stage 2 read, now or earlier (``cached``). With stage 2 on, ``scored``,
+            ``copied`` and ``unread`` add up to the candidates.
         truncated: how many of those it could not read whole.
         calibrated: whether the probabilities were calibrated on judged queries.
+        copied: how many candidates took over the score of one that says the same.
+        cached: how many of ``scored`` were known from an earlier search; ``timings`` were not spent on them.
     """
 
     query: str
@@ -154,6 +162,13 @@ class SearchResult:
     scored: int
     truncated: int = 0
     calibrated: bool = False
+    copied: int = 0
+    cached: int = 0
+
+    @property
+    def unread(self) -> int:
+        """How many candidates a deadline kept stage 2 from reading."""
+        return sum(hit.unread for hit in self.ranked)
 
 
 @runtime_checkable

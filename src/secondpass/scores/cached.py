@@ -6,8 +6,9 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import InputError, ModelInvalidError
+from ..errors import InputError
 from ..types import Reading, Reranker, SupportsReadings
+from .asking import ask
 from .cache import ScoreCache
 from .packing import Given
 
@@ -70,27 +71,14 @@ class CachedReranker:
     def _given(self, query: str, passages: Sequence[str]) -> list[Given]:
         texts = list(passages)
         if not isinstance(query, str) or not all(isinstance(text, str) for text in texts):
-            return self._read(query, texts)  # it says best what is wrong
+            return ask(self.inner, query, texts)  # it says best what is wrong
         found = dict(zip(texts, self.known(query, texts), strict=True))
         missing = [text for text, given in found.items() if given is None]
         if missing:
-            read = self._read(query, missing)
+            read = ask(self.inner, query, missing)
             self.cache.put(self.fingerprint, query, missing, read)
             found.update(zip(missing, read, strict=True))
         return [given for given in (found[text] for text in texts) if given is not None]
-
-    def _read(self, query: str, texts: list[str]) -> list[Given]:
-        given: list[Given]
-        if isinstance(self.inner, SupportsReadings):
-            given = list(self.inner.read(query, texts))
-        else:
-            given = [float(score) for score in self.inner.score(query, texts)]
-        if len(given) != len(texts):
-            raise ModelInvalidError(
-                f"the re-ranker {self.name!r} gave {len(given)} scores for {len(texts)} passages; "
-                "it must give one for each, in the same order"
-            )
-        return given
 
 
 class _CachedReader(CachedReranker):

@@ -1,23 +1,24 @@
-"""Stage 1 and stage 2 in one call: ask an index for candidates, read them with the query, keep the best."""
+"""``Engine``: searches an index in two stages, and compares what re-rankers make of the same candidates."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from .arguments import STAGE1, checked_count, checked_stage1, checked_text
-from .comparison import Comparison, SecondPass, move
-from .errors import InputError, ModelInvalidError
-from .ranking import rank, sigmoid
-from .types import Hit, Passage, Reading, Reranker, SearchResult, SupportsReadings, Timings
+from ..arguments import checked_count, checked_stage1, checked_text
+from ..comparison import Comparison, SecondPass, move
+from ..errors import InputError
+from ..scores import CachedReranker, ScoreCache
+from ..types import Hit, Reranker, SearchResult, Timings
+from .reading import Cancel, Limits, Pace
+from .second_pass import second_pass
 
 if TYPE_CHECKING:
-    from .types import Floats
+    from ..types import Floats
 
-__all__ = ["STAGE1", "CandidateSource", "Engine"]
+__all__ = ["CandidateSource", "Engine"]
 
 
 @runtime_checkable
@@ -45,6 +46,10 @@ class Engine:
         stage1: ``dense``, ``lexical`` or ``hybrid``.
         calibrations: name of a re-ranker to what turns its scores into probabilities, see
             ``calibration.load``; for the others it is the sigmoid of a logit.
+        cache: keeps scores, so that no passage is read twice for the same query; None reads always.
+        alike: candidates that say the same are read once, and the others take over the score. 1: those that
+            are equal but for spaces and line breaks. Lower, to 0.5: also those that are nearly equal, see
+            ``engine.twins``; that is an approximation.
 
     Raises:
         InputError: one of them cannot be used.
@@ -57,6 +62,9 @@ class Engine:
         candidates: int = 20,
         stage1: str = "dense",
         calibrations: Mapping[str, Callable[[float], float]] | None = None,
+        *,
+        cache: ScoreCache | None = None,
+        alike: float = 1.0,
     ) -> None:
         if not isinstance(index, CandidateSource):
             raise InputError(
@@ -68,7 +76,11 @@ class Engine:
         self.reranker = reranker
         self.stage1 = checked_stage1(stage1)
         self.candidates = checked_count("candidates", candidates)
+        self.alike = _checked_alike(alike)
+        self.cache = _checked_cache(cache)
         self._calibrations = dict(calibrations or {})
+        self._pace = Pace()
+        self._own: CachedReranker | None = None
 
     def search(
         self,
@@ -77,6 +89,8 @@ class Engine:
         *,
         candidates: int | None = None,
         where: Mapping[str, str] | None = None,
+        deadline_ms: float | None = None,
+        cancel: Cancel | None = None,
     ) -> SearchResult:
         """Return the best ``k`` passages for a query; fewer where the index has fewer.
 
@@ -85,15 +99,24 @@ class Engine:
             k: how many hits come back, 1 to ``candidates``.
             candidates: how many stage 1 hands to stage 2; the engine's own number by default.
             where: only passages whose metadata has these values.
+            deadline_ms: milliseconds from the call on, stage 1 included. Candidates are read in stage 1's
+                order, in micro-batches, and none is begun that is expected to end later; at least one is read
+                where stage 1 leaves any time at all. What was not read stands behind what was, see
+                ``Hit.unread``.
+            cancel: an event that may be set, or a function that may return True, from any thread: the
+                search then ends before its next step or micro-batch.
 
         Raises:
             QueryError: the query is empty, too long or not text.
-            InputError: ``k`` or ``candidates`` is out of range.
+            InputError: ``k``, ``candidates`` or ``deadline_ms`` is out of range.
             ModelInvalidError: the re-ranker gave something other than one number for each candidate.
+            SearchCancelledError: ``cancel`` said so.
         """
         start = perf_counter()
-        stage1 = self._stage1(query, k, candidates, where)
-        result = stage1 if self.reranker is None else self._second_pass(self.reranker, stage1)
+        limits = Limits.of(start, deadline_ms, cancel)
+        result = self._stage1(query, k, candidates, where, limits)
+        if self.reranker is not None:
+            result = self._second_pass(self.reranker, result, limits)
         return replace(result, timings=replace(result.timings, total=_milliseconds(start)))
 
     def compare(
@@ -104,6 +127,8 @@ class Engine:
         *,
         candidates: int | None = None,
         where: Mapping[str, str] | None = None,
+        deadline_ms: float | None = None,
+        cancel: Cancel | None = None,
     ) -> Comparison:
         """Search once and let each re-ranker read the same candidates.
 
@@ -113,6 +138,8 @@ class Engine:
             k: as for ``search``.
             candidates: as for ``search``.
             where: as for ``search``.
+            deadline_ms: as for ``search``, for each re-ranker as if it alone had followed stage 1.
+            cancel: as for ``search``.
 
         Returns:
             Stage 1's list and one for each re-ranker; a re-ranker's ``timings.total`` is stage 1's time
@@ -120,26 +147,36 @@ class Engine:
 
         Raises:
             InputError: no re-ranker, or as for ``search``.
-            QueryError, ModelInvalidError: as for ``search``.
+            QueryError, ModelInvalidError, SearchCancelledError: as for ``search``.
         """
         if rerankers is None:
             rerankers = [] if self.reranker is None else [self.reranker]
         _check_rerankers(rerankers)
-        stage1 = self._stage1(query, k, candidates, where)
-        results = [self._second_pass(reranker, stage1) for reranker in rerankers]
+        stage1 = self._stage1(query, k, candidates, where, Limits.of(perf_counter(), deadline_ms, cancel))
+        results = []
+        for reranker in rerankers:
+            began = perf_counter() - stage1.timings.total / 1000
+            results.append(self._second_pass(reranker, stage1, Limits.of(began, deadline_ms, cancel)))
         passes = [SecondPass(each, tuple(move(hit, k) for hit in each.hits)) for each in results]
         return Comparison(query, k, stage1, tuple(passes))
 
     def _stage1(
-        self, query: str, k: int, candidates: int | None, where: Mapping[str, str] | None
+        self,
+        query: str,
+        k: int,
+        candidates: int | None,
+        where: Mapping[str, str] | None,
+        limits: Limits,
     ) -> SearchResult:
-        """Return stage 1's answer, stage 2 off."""
+        """Return stage 1's answer, stage 2 off. A deadline does not end it, a cancellation does."""
         wanted = self.candidates if candidates is None else checked_count("candidates", candidates)
         _check_k(k, wanted)
         checked_text(query)
+        limits.check()
         start = perf_counter()
         vector = None if self.stage1 == "lexical" else self.index.embed_query(query)
         embedded = perf_counter()
+        limits.check()
         found = tuple(self.index.candidates(query, vector, wanted, self.stage1, where))
         searched = perf_counter()
         timings = Timings(
@@ -160,96 +197,18 @@ class Engine:
             scored=0,
         )
 
-    def _second_pass(self, reranker: Reranker, stage1: SearchResult) -> SearchResult:
-        return _second_pass(reranker, stage1, self._calibrations.get(reranker.name))
+    def _second_pass(self, reranker: Reranker, stage1: SearchResult, limits: Limits) -> SearchResult:
+        calibration = self._calibrations.get(reranker.name)
+        if self.cache is not None and not isinstance(reranker, CachedReranker):
+            reranker = self._cached(reranker, self.cache)
+        return second_pass(reranker, stage1, calibration, limits, self._pace, self.alike)
 
-
-def _second_pass(
-    reranker: Reranker, stage1: SearchResult, calibration: Callable[[float], float] | None
-) -> SearchResult:
-    """Return the answer after stage 2; an empty list of candidates is not shown to the re-ranker."""
-    start = perf_counter()
-    readings = _read(reranker, stage1.query, [hit.passage for hit in stage1.candidates])
-    logits = isinstance(reranker, SupportsReadings) and reranker.logits
-    ranked = _ranked(stage1.candidates, readings, calibration or (sigmoid if logits else None))
-    spent = _milliseconds(start)
-    return replace(
-        stage1,
-        hits=ranked[: stage1.k],
-        ranked=ranked,
-        timings=replace(stage1.timings, rerank=spent, total=stage1.timings.total + spent),
-        reranker=reranker.name,
-        scored=len(readings),
-        truncated=sum(each.tokens_seen < each.tokens_total for each in readings if isinstance(each, Reading)),
-        calibrated=calibration is not None,
-    )
-
-
-def _read(reranker: Reranker, query: str, passages: Sequence[Passage]) -> list[Reading | float]:
-    """Return what the re-ranker made of each passage: a Reading where it gives one, else the score."""
-    if not passages:
-        return []
-    texts = [passage.text for passage in passages]
-    given: list[Reading | float]
-    if isinstance(reranker, SupportsReadings):
-        given = list(reranker.read(query, texts))
-    else:
-        given = _numbers(reranker.score(query, texts), reranker.name)
-    if len(given) != len(texts):
-        raise ModelInvalidError(
-            f"the re-ranker {reranker.name!r} gave {len(given)} scores for {len(texts)} passages; "
-            "it must give one for each, in the same order"
-        )
-    for passage, each in zip(passages, given, strict=True):
-        if not math.isfinite(_score(each)):
-            raise ModelInvalidError(
-                f"the re-ranker {reranker.name!r} gave the score {_score(each)} to passage {passage.id}; "
-                "its weights or its code are damaged, take another one"
-            )
-    return given
-
-
-def _numbers(scores: object, name: str) -> list[Reading | float]:
-    """Return a flat array or sequence of numbers as floats."""
-    shape = getattr(scores, "shape", None)
-    try:
-        if shape is not None and len(shape) != 1:
-            raise TypeError
-        return [float(score) for score in scores]  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as exc:
-        what = f"an array of shape {shape}" if shape is not None else type(scores).__name__
-        raise ModelInvalidError(
-            f"the re-ranker {name!r} gave {what}; its score() must give one number for each passage"
-        ) from exc
-
-
-def _score(given: Reading | float) -> float:
-    return given.score if isinstance(given, Reading) else given
-
-
-def _ranked(
-    candidates: Sequence[Hit],
-    readings: Sequence[Reading | float],
-    probability: Callable[[float], float] | None,
-) -> tuple[Hit, ...]:
-    """Return the candidates in the re-ranker's order, ties by passage id."""
-    pairs = {hit.passage.id: (hit, given) for hit, given in zip(candidates, readings, strict=True)}
-    order = rank((key, _score(given)) for key, (_, given) in pairs.items())
-    hits = []
-    for place, (key, score) in enumerate(order, start=1):
-        candidate, given = pairs[key]
-        hits.append(
-            Hit(
-                passage=candidate.passage,
-                score=score,
-                rank=place,
-                candidate=candidate,
-                probability=None if probability is None else probability(score),
-                reading=given if isinstance(given, Reading) else None,
-                also_in=candidate.also_in,
-            )
-        )
-    return tuple(hits)
+    def _cached(self, reranker: Reranker, cache: ScoreCache) -> CachedReranker:
+        if reranker is not self.reranker:
+            return CachedReranker(reranker, cache)
+        if self._own is None:
+            self._own = CachedReranker(reranker, cache)
+        return self._own
 
 
 def _check_rerankers(rerankers: Sequence[Reranker]) -> None:
@@ -274,6 +233,18 @@ def _check_k(k: int, candidates: int) -> None:
             f"k is {k}, but stage 1 hands on only {candidates} candidates; "
             f"ask for at most {candidates} hits or at least {k} candidates"
         )
+
+
+def _checked_alike(alike: object) -> float:
+    if isinstance(alike, bool) or not isinstance(alike, int | float) or not 0.5 <= alike <= 1:
+        raise InputError(f"alike must be a number from 0.5 to 1, got {alike!r}")
+    return float(alike)
+
+
+def _checked_cache(cache: object) -> ScoreCache | None:
+    if cache is not None and not isinstance(cache, ScoreCache):
+        raise InputError(f"cache must be a ScoreCache, got {type(cache).__name__}; or None to read always")
+    return cache
 
 
 def _milliseconds(start: float) -> float:
