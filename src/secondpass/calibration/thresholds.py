@@ -18,18 +18,23 @@ LEAST_PAIRS = 10
 def steps(predicted: Sequence[float], labels: Sequence[float]) -> tuple[Step, ...]:
     """Return the thresholds that give more precision than every lower one, ascending.
 
+    The precision above a threshold is taken as the lower of two estimates: the share of relevant pairs, and
+    the mean probability. The share alone promises too much where few pairs lie above: picking the first
+    threshold that reaches it picks the luckiest.
+
     Args:
         predicted: held-out probability of each pair.
         labels: 1 for relevant, 0 for not, in the same order.
     """
     order = sorted(zip(predicted, labels, strict=True), reverse=True)
     found: list[Step] = []
-    relevant = 0.0
+    relevant = expected = 0.0
     for place, (probability, label) in enumerate(order, start=1):
         relevant += label
+        expected += probability
         last_of_equals = place == len(order) or order[place][0] < probability
         if last_of_equals and place >= LEAST_PAIRS:
-            found.append(Step(probability, relevant / place, place))
+            found.append(Step(probability, min(relevant, expected) / place, place))
     kept: list[Step] = []
     for step in reversed(found):
         if not kept or step.precision > kept[-1].precision:

@@ -80,7 +80,13 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A threshold: of the held-out pairs with at least this probability, this share is relevant."""
+    """A threshold: of the held-out pairs with at least this probability, this share is relevant.
+
+    Attributes:
+        probability: the threshold.
+        precision: the share, or the mean probability where that is lower.
+        pairs: how many have at least this probability.
+    """
 
     probability: float
     precision: float
