@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from .compare import compare_page
+from .drill import Sources
+from .evaluation import evaluation_page
 from .page import Stamp
 from .sentences import Highlights, best_sentences
+from .verdict import verdict_page
 
-__all__ = ["Highlights", "Stamp", "best_sentences", "compare_page"]
+__all__ = [
+    "Highlights",
+    "Sources",
+    "Stamp",
+    "best_sentences",
+    "compare_page",
+    "evaluation_page",
+    "verdict_page",
+]

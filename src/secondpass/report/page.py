@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib.metadata
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -138,20 +139,28 @@ def section(heading: Child, *children: Child, **attributes: str) -> Markup:
     return tag("section", attributes, tag("h2", None, heading), *children)
 
 
-def table(caption: str, head: list[Child], rows: list[list[Child]], *, sortable: bool = False) -> Markup:
+def table(
+    caption: str,
+    head: Sequence[Child],
+    rows: Sequence[Sequence[Child]],
+    *,
+    sortable: bool = False,
+    chosen: int | None = None,
+) -> Markup:
     """Return a table whose first column names the row and whose other columns are figures.
 
-    A cell whose text begins with a number is sorted by it where the table is sortable.
+    A cell whose text begins with a number is sorted by it where the table is sortable; ``chosen`` is the
+    place of the row to set off.
     """
     titles = [tag("th", {"scope": "col"}, each) for each in head]
     body = [
         tag(
             "tr",
-            None,
+            {"class": "chosen" if place == chosen else None},
             tag("th", {"scope": "row"}, first),
             *(tag("td", None, each) for each in cells),
         )
-        for first, *cells in rows
+        for place, (first, *cells) in enumerate(rows)
     ]
     return tag(
         "div",
@@ -173,11 +182,15 @@ def toolbar(label: str, placeholder: str, orders: list[tuple[str, str]] | None =
         label: what the filter is for, read aloud.
         placeholder: shown in the empty filter.
         orders: key of the ``data-`` attribute to sort by, largest first, and its name; ``-key`` sorts
-            smallest first.
+            smallest first. The first is the order of the list as it is.
     """
     buttons = [
-        tag("button", {"type": "button", "data-order": key, "aria-pressed": "false"}, name)
-        for key, name in orders or []
+        tag(
+            "button",
+            {"type": "button", "data-order": key, "aria-pressed": "false" if place else "true"},
+            name,
+        )
+        for place, (key, name) in enumerate(orders or [])
     ]
     return tag(
         "div",
@@ -188,7 +201,7 @@ def toolbar(label: str, placeholder: str, orders: list[tuple[str, str]] | None =
     )
 
 
-def joined_with(separator: Child, pieces: list[Child]) -> Markup:
+def joined_with(separator: Child, pieces: Sequence[Child]) -> Markup:
     """Return the pieces with a separator between them."""
     parts: list[Child] = []
     for piece in pieces:

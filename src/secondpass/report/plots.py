@@ -6,31 +6,19 @@ Every drawing carries its figures in words too (``aria-label``) and takes its co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..evaluation.values import Ceiling, Paired
 from ..types import Timings
 from ..wording import milliseconds
 from .markup import Child, Markup, joined, tag
 
-__all__ = ["Bin", "ceiling_bar", "difference_bar", "interval", "interval_scale", "reliability", "timing_bar"]
+if TYPE_CHECKING:
+    from ..calibration.values import Bin
+    from ..evaluation.values import Ceiling, Paired
+
+__all__ = ["ceiling_bar", "difference_bar", "interval", "interval_scale", "reliability", "timing_bar"]
 
 _STRETCHED = {"preserveAspectRatio": "none", "aria-hidden": "true"}
-
-
-@dataclass(frozen=True, slots=True)
-class Bin:
-    """A stretch of probabilities of a reliability figure.
-
-    Attributes:
-        said: mean probability of what fell into it, 0..1.
-        was: share of it that was relevant, 0..1.
-        count: how many fell into it.
-    """
-
-    said: float
-    was: float
-    count: int
 
 
 def _bar(kind: str, shares: Sequence[tuple[str, float]]) -> Markup:
@@ -139,7 +127,8 @@ def difference_bar(value: float) -> Markup:
 def reliability(bins: Sequence[Bin]) -> Markup:
     """Return how often what was said came true; on the diagonal the probabilities are honest."""
     edge, size = 40, 260
-    most = max((each.count for each in bins), default=1)
+    bins = [each for each in bins if each.pairs]
+    most = max((each.pairs for each in bins), default=1)
 
     def x(share: float) -> float:
         return edge + share * size
@@ -154,16 +143,21 @@ def reliability(bins: Sequence[Bin]) -> Markup:
             tag("text", {"x": edge - 8, "y": y(step) + 4, "text-anchor": "end"}, f"{step:.0%}"),
             tag("text", {"x": x(step), "y": y(0) + 18, "text-anchor": "middle"}, f"{step:.0%}"),
         ]
-    line = " ".join(f"{x(each.said):.1f},{y(each.was):.1f}" for each in bins)
+    line = " ".join(f"{x(each.predicted):.1f},{y(each.relevant):.1f}" for each in bins)
     dots = [
         tag(
             "circle",
-            {"class": "dot", "cx": x(each.said), "cy": y(each.was), "r": 3 + 5 * (each.count / most) ** 0.5},
-            tag("title", None, f"said {each.said:.0%}, was {each.was:.0%}, {each.count:,} passages"),
+            {
+                "class": "dot",
+                "cx": x(each.predicted),
+                "cy": y(each.relevant),
+                "r": 3 + 5 * (each.pairs / most) ** 0.5,
+            },
+            tag("title", None, f"said {each.predicted:.0%}, was {each.relevant:.0%}, {each.pairs:,} pairs"),
         )
         for each in bins
     ]
-    told = "; ".join(f"said {each.said:.0%}, was {each.was:.0%}" for each in bins)
+    told = "; ".join(f"said {each.predicted:.0%}, was {each.relevant:.0%}" for each in bins)
     return tag(
         "svg",
         {
