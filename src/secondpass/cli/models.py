@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import options
+from . import optimize, options
 
 if TYPE_CHECKING:
     from ..models import ModelFolder
@@ -62,6 +62,9 @@ def pull(
 
         emit(output(), without_controls(f"{folder.name} is in {folder.path}"))
     return 0
+
+
+app.command(optimize.NAME, epilog=f"Example: secondpass models {optimize.EXAMPLE}")(optimize.command)
 
 
 def _rows() -> list[dict[str, Any]]:
