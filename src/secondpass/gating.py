@@ -12,8 +12,8 @@ from .errors import InputError
 __all__ = ["FEATURES", "Gate", "feature_value", "parse_gate"]
 
 FEATURES = ("margin", "top", "lead")
-"""What a gate can look at, in stage 1's scores: the first score minus the second (``margin``), the first score
-itself (``top``), the last score that comes back minus the next one (``lead``)."""
+"""What a gate can look at, in stage 1's scores: the first score minus the second (``margin``), the first
+score itself (``top``), the last score that comes back minus the next one (``lead``)."""
 
 _UNLESS = " unless "
 
@@ -21,7 +21,8 @@ _UNLESS = " unless "
 def feature_value(feature: str, scores: Sequence[float], k: int) -> float:
     """Return one of ``FEATURES`` of a descending list of scores, of which ``k`` come back.
 
-    A list too short to have the second of two scores gives infinity: there is nothing that could be overtaken.
+    A list too short to have the second of two scores gives infinity: there is nothing that could be
+    overtaken.
 
     Raises:
         InputError: there is no such feature.

@@ -45,7 +45,8 @@ class SweepRow:
         latency_ms: of one warm, uncached search, both stages.
         quality: mean of the measure, 0..1; None without judgments.
         gain: quality against the best stage 1 alone, over all queries: the setting was not held out, so the
-            best of many rows looks better here than it is. None without judgments and for that stage 1 itself.
+            best of many rows looks better here than it is. None without judgments and for that stage 1
+            itself.
         change: against the same stage 1 alone; None for stage 1 alone.
         pareto: no other row is both at least as good and as fast; False without judgments.
     """
@@ -64,7 +65,7 @@ class HeldOut:
 
     Attributes:
         difference: mean over splits and queries of the picked setting minus the picked stage 1 alone.
-        low, high: 95 % interval, with the spread between splits in it.
+        low, high: 95 % interval, see ``held_out``.
         wins, losses, ties: queries whose mean over the splits is above, below, at 0.
         queries, splits: how many queries, how many seeded splits (each used in both directions).
         picked: name of a setting to the share of the halves that picked it, most often first.
@@ -97,10 +98,9 @@ class GateReceipt:
         full_ms: mean milliseconds of a search that is not gated.
         unchanged: of the skipped queries, the share whose first ``k`` stage 2 would have left the same
             passages; in 0..1.
-        lost: mean of the measure lost over all queries, below 0 where skipping helped; None without judgments.
-        low, high: 95 % interval of ``lost``.
-        lost_at_random: what skipping as many queries at random would lose.
-        queries, splits: as in ``HeldOut``.
+        lost: mean of the measure lost over all queries, below 0 where skipping helped; None without
+        judgments. low, high: 95 % interval of ``lost``. lost_at_random: what skipping as many queries at
+        random would lose. queries, splits: as in ``HeldOut``.
     """
 
     gate: Gate
@@ -125,7 +125,8 @@ class Verdict:
     Attributes:
         kind: the decision.
         sentences: in plain words; the first one is the verdict, the others are why, and what to do.
-        chosen: what to search with; the best stage 1 alone where the kind is ``skip`` or ``unclear``; None for
+        chosen: what to search with; the best stage 1 alone where the kind is ``skip`` or ``unclear``; None
+        for
             ``unjudged``.
         challenger: the re-ranked setting that the verdict is about; None where no re-ranker was tried.
         baseline: the best stage 1 alone; without judgments the one that the user has set.

@@ -1,0 +1,95 @@
+"""How long each setting takes: stage 1 each way, stage 2 at each depth once, warm and uncached."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ..engine import CandidateSource, Engine
+from ..evaluation.values import Setting
+from ..types import Reranker
+
+if TYPE_CHECKING:
+    from ..types import SearchResult
+
+__all__ = ["SAMPLES", "passage_ms", "timed"]
+
+SAMPLES = 5
+_PILOT = 10
+"""Passages that are read to see how fast a re-ranker is."""
+
+
+def passage_ms(
+    index: CandidateSource, queries: Sequence[str], rerankers: Sequence[Reranker]
+) -> dict[str, float]:
+    """Return about how many milliseconds each re-ranker takes for a passage; the quicker of two goes."""
+    found = {}
+    engine = Engine(index, None, _PILOT)
+    for reranker in rerankers:
+        spent = []
+        for query in list(queries[:1]) * 2:
+            texts = [hit.passage.text for hit in engine.search(query, 1).candidates]
+            start = perf_counter()
+            reranker.score(query, texts)
+            spent.append((perf_counter() - start) * 1000 / max(1, len(texts)))
+        found[reranker.name] = min(spent)
+    return found
+
+
+def timed(
+    index: CandidateSource,
+    queries: Sequence[str],
+    stage1s: Sequence[str],
+    rerankers: Sequence[Reranker],
+    depths: Sequence[int],
+    samples: int = SAMPLES,
+) -> dict[Setting, float]:
+    """Return milliseconds of one search for every setting, medians over a few of the queries.
+
+    Stage 2 does not know which stage 1 its candidates came from, so its time is taken once for each depth and
+    added to each stage 1's. A deeper setting is never given as faster than a shallower one.
+
+    Args:
+        index: what is searched.
+        queries: the first ``samples`` are asked, after one that warms up.
+        stage1s: ways to search.
+        rerankers: as they are, without a cache in front.
+        depths: ascending.
+        samples: how many queries.
+    """
+    asked = list(queries[:samples])
+    deepest = depths[-1]
+    found: dict[Setting, float] = {}
+    lists: list[SearchResult] = []
+    for stage1 in stage1s:
+        engine = Engine(index, None, deepest, stage1)
+        engine.search(asked[0], 1)
+        lists = [engine.search(query, 1) for query in asked]
+        found[Setting(stage1, "none", deepest)] = median(each.timings.total for each in lists)
+    for reranker in rerankers:
+        spent = _second_stage(reranker, lists, depths)
+        for stage1 in stage1s:
+            alone = found[Setting(stage1, "none", deepest)]
+            for depth in depths:
+                found[Setting(stage1, reranker.name, depth)] = alone + spent[depth]
+    return found
+
+
+def _second_stage(
+    reranker: Reranker, lists: Sequence[SearchResult], depths: Sequence[int]
+) -> Mapping[int, float]:
+    """Return the milliseconds of reading so many candidates."""
+    spent: dict[int, float] = {}
+    longest = 0.0
+    for depth in depths:
+        times = []
+        for each in lists:
+            texts = [hit.passage.text for hit in each.candidates[:depth]]
+            start = perf_counter()
+            reranker.score(each.query, texts)
+            times.append((perf_counter() - start) * 1000)
+        longest = max(longest, median(times))
+        spent[depth] = longest
+    return spent
