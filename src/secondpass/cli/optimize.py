@@ -31,7 +31,7 @@ def command(
         typer.Option(
             "--index",
             metavar="DIR",
-            help="Measure on this index. [default: the one of the settings if there is one, else built-in text]",
+            help="Measure on this index. [default: that of the settings if it is there, else built-in text]",
         ),
     ] = None,
     precision: options.Precision = None,
@@ -48,8 +48,8 @@ def command(
 ) -> int:
     """Put a re-ranker into 8 bits, and measure the drift.
 
-    The same candidates are scored in float32 and in 8 bits. Where too many top 3s come out differently, float32
-    stays in use (exit code 1). With --precision fp32 an earlier 8-bit copy is deleted.
+    The same candidates are scored in float32 and in 8 bits. Where too many top 3s come out differently,
+    float32 stays in use (exit code 1). With --precision fp32 an earlier 8-bit copy is deleted.
     """
     chosen = settings.load({"index": index, "precision": precision, "quiet": quiet})
     if chosen.precision == "fp32":
@@ -111,7 +111,7 @@ def _forget(name: str, as_json: bool) -> int:
     if as_json:
         from . import jsonout
 
-        shape = {
+        shape: dict[str, Any] = {
             "name": name,
             "precision": "fp32",
             "used": None,
@@ -180,9 +180,8 @@ def _figures(way: Way) -> list[str]:
 def _outcome(done: Optimised) -> list[str]:
     if done.used:
         return [f"In use from now on: 8 bits on {_NAMES[done.used]}. Compare any time with --precision fp32."]
-    return [
-        f"More than {done.max_change:.0%} of the top 3s changed: the 8-bit copy was deleted, and float32 stays in use."
-    ]
+    limit = f"More than {done.max_change:.0%} of the top 3s changed"
+    return [f"{limit}: the 8-bit copy was deleted, and float32 stays in use."]
 
 
 def _megabytes(size: int) -> float:
