@@ -10,6 +10,7 @@ from .types import Passage
 
 __all__ = [
     "STAGE1_SCORES",
+    "UNREAD",
     "count",
     "milliseconds",
     "percent",
@@ -20,6 +21,9 @@ __all__ = [
 
 STAGE1_SCORES = {"dense": "cosine", "lexical": "BM25", "hybrid": "RRF"}
 """What stage 1's score is, by its way of searching."""
+
+UNREAD = "not read: the deadline came first"
+"""Said of a candidate in place of stage 2's score."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 

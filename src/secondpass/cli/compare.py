@@ -53,7 +53,9 @@ def command(
     k: options.K = None,
     candidates: options.Candidates = None,
     stage1: options.Stage1 = None,
+    precision: options.Precision = None,
     where: options.Where = None,
+    deadline: options.Deadline = None,
     summary_only: Annotated[
         bool, typer.Option("--summary", help="Only the figures over all queries.")
     ] = False,
@@ -66,7 +68,15 @@ def command(
     Stage 1's list stands beside the re-ranked ones, with the move of each hit: new (it was not among
     stage 1's first k), up 5, down 2, same. Several queries end in a summary.
     """
-    flags = {"index": index, "k": k, "candidates": candidates, "stage1": stage1, "quiet": quiet}
+    flags = {
+        "index": index,
+        "k": k,
+        "candidates": candidates,
+        "stage1": stage1,
+        "precision": precision,
+        "quiet": quiet,
+        "deadline": deadline,
+    }
     chosen = settings.load(flags)
     asked = queries.from_arguments(texts or [], file)
     names = list(dict.fromkeys(reranker or [chosen.reranker]))
@@ -96,7 +106,9 @@ def _compare(
             comparisons: list[Comparison] = []
             highlights: dict[tuple[str, str, str], tuple[int, int]] = {}
             for query in asked:
-                compared = engine.compare(query, rerankers, chosen.k, where=where)
+                compared = engine.compare(
+                    query, rerankers, chosen.k, where=where, deadline_ms=chosen.deadline
+                )
                 comparisons.append(compared)
                 if marked:
                     highlights.update(_best_sentences(rerankers, compared))

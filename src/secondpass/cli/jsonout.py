@@ -37,8 +37,7 @@ def search_result(result: SearchResult, candidates: int) -> Shape:
         "reranker": result.reranker,
         "k": result.k,
         "candidates": candidates,
-        "scored": result.scored,
-        "truncated": result.truncated,
+        **_read(result),
         "hits": [hit(each) for each in result.hits],
         "timings_ms": {
             "embed": _ms(result.timings.embed),
@@ -49,12 +48,24 @@ def search_result(result: SearchResult, candidates: int) -> Shape:
     }
 
 
+def _read(result: SearchResult) -> Shape:
+    return {
+        "scored": result.scored,
+        "copied": result.copied,
+        "cached": result.cached,
+        "unread": result.unread,
+        "truncated": result.truncated,
+    }
+
+
 def hit(value: Hit) -> Shape:
     """Return one hit; without stage 2 its ``candidate`` is its own stage-1 place."""
     before = value if value.candidate is None else value.candidate
     return {
         "rank": value.rank,
-        "score": value.score,
+        "score": None if value.unread else value.score,
+        "unread": value.unread,
+        "copied_from": value.copied_from,
         "probability": value.probability,
         "tokens_seen": None if value.reading is None else value.reading.tokens_seen,
         "tokens_total": None if value.reading is None else value.reading.tokens_total,
@@ -121,8 +132,7 @@ def _second_pass(value: SecondPass) -> Shape:
     result = value.result
     return {
         "reranker": result.reranker,
-        "scored": result.scored,
-        "truncated": result.truncated,
+        **_read(result),
         "changed": value.changed,
         "new_first": value.new_first,
         "hits": [{**hit(each), "move": move} for each, move in zip(result.hits, value.moves, strict=True)],

@@ -12,10 +12,13 @@ import typer
 from .settings import KEYS
 
 __all__ = [
+    "Cache",
     "Candidates",
+    "Deadline",
     "IndexFolder",
     "Json",
     "K",
+    "Precision",
     "Quiet",
     "RerankerName",
     "Stage1",
@@ -38,6 +41,9 @@ RerankerName = Annotated[str | None, option("--reranker", key="reranker", metava
 Candidates = Annotated[str | None, option("--candidates", key="candidates", metavar="N")]
 K = Annotated[str | None, option("--k", "-k", key="k", metavar="N")]
 Stage1 = Annotated[str | None, option("--stage1", key="stage1", metavar="HOW")]
+Deadline = Annotated[str | None, option("--deadline", key="deadline", metavar="TIME")]
+Cache = Annotated[bool | None, option("--cache/--no-cache", key="cache")]
+Precision = Annotated[str | None, option("--precision", key="precision", metavar="KIND")]
 Quiet = Annotated[bool | None, option("--quiet", "-q", key="quiet")]
 Where = Annotated[
     list[str] | None,

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..types import Hit, SearchResult, Timings
-from ..wording import STAGE1_SCORES, percent
+from ..wording import STAGE1_SCORES, UNREAD, percent
 from .passages import QueryWords, block
 from .terminal import INDENT, count, emit, milliseconds, place
 
@@ -63,6 +63,8 @@ def _hit(
 
 def scores(hit: Hit) -> str:
     """Return stage 2's score, with the probability and what was left unread."""
+    if hit.unread:
+        return UNREAD
     text = f"score {hit.score:.3f}"
     if hit.probability is not None:
         text += f" ({percent(hit.probability)})"
@@ -79,13 +81,26 @@ def stage1_scores(hit: Hit, stage1: str) -> str:
 
 def footer(console: Console, result: SearchResult, taken: list[str]) -> list[Text]:
     """Return the last lines: what was taken, how much of it was read, and how long it took."""
-    read = f"scored {result.scored:,}" if result.scored else count(len(result.candidates), "candidate")
-    if result.truncated:
-        read += f", {result.truncated:,} of them not whole"
     return [
-        flowing(console.width, [*taken, read], style="dim"),
+        flowing(console.width, [*taken, how_read(result)], style="dim"),
         flowing(console.width, timings(result.timings, result.reranker != "none"), style="dim"),
     ]
+
+
+def how_read(result: SearchResult) -> str:
+    """Return how many candidates stage 2 read, and what became of the others."""
+    if result.reranker == "none" or not result.candidates:
+        return count(len(result.candidates), "candidate")
+    read = f"scored {result.scored:,}"
+    if result.unread:
+        read += f" of {len(result.candidates):,}, then the deadline came"
+    if result.truncated:
+        read += f", {result.truncated:,} of them not whole"
+    if result.cached:
+        read += f", {result.cached:,} of them from the cache"
+    if result.copied:
+        read += f", and {result.copied:,} with the same text"
+    return read
 
 
 def timings(spent: Timings, reranked: bool) -> list[str]:

@@ -24,7 +24,10 @@ def command(
     k: options.K = None,
     candidates: options.Candidates = None,
     stage1: options.Stage1 = None,
+    precision: options.Precision = None,
     where: options.Where = None,
+    deadline: options.Deadline = None,
+    cache: options.Cache = None,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
@@ -38,17 +41,23 @@ def command(
         "k": k,
         "candidates": candidates,
         "stage1": stage1,
+        "precision": precision,
+        "deadline": deadline,
+        "cache": cache,
         "quiet": quiet,
     }
     chosen = settings.load(flags)
     asked, conditions = queries.one(query), queries.where(where)
     from ..engine import Engine
+    from ..scores import SCORES_FILE, ScoreCache
     from .opening import opened
 
     rerankers = [] if chosen.reranker == "none" else [chosen.reranker]
     with opened(chosen, rerankers) as (source, loaded):
-        engine = Engine(source, loaded[0] if loaded else None, chosen.candidates, chosen.stage1)
-        result = engine.search(asked, chosen.k, where=conditions)
+        reader = loaded[0] if loaded else None
+        kept = ScoreCache(chosen.index / SCORES_FILE) if chosen.cache and reader else None
+        engine = Engine(source, reader, chosen.candidates, chosen.stage1, cache=kept)
+        result = engine.search(asked, chosen.k, where=conditions, deadline_ms=chosen.deadline)
     if as_json:
         from . import jsonout
 

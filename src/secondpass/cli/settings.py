@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..arguments import STAGE1
+from ..arguments import PRECISIONS, STAGE1
 from ..errors import SettingsError
 
 __all__ = ["FILE_NAME", "KEYS", "Setting", "Settings", "find_file", "load"]
@@ -27,6 +27,7 @@ class Settings:
     candidates: int
     k: int
     stage1: str
+    precision: str
     store: str
     size: int
     overlap: int
@@ -35,6 +36,8 @@ class Settings:
     max_file_size: int
     gitignore: bool
     quiet: bool
+    deadline: float | None
+    cache: bool
     given: frozenset[str]
     """Keys of the settings that did not come from the defaults."""
 
@@ -112,6 +115,23 @@ def _size(value: object, is_text: bool) -> object:  # noqa: ARG001
     return size
 
 
+_TIMES = {"": 1.0, "ms": 1.0, "s": 1000.0}
+
+
+def _time(value: object, is_text: bool) -> object:  # noqa: ARG001
+    """Return milliseconds."""
+    if isinstance(value, str):
+        text = value.strip().lower()
+        number = text.rstrip("ms ")
+        try:
+            value = float(number) * _TIMES[text[len(number) :].strip()]
+        except (KeyError, ValueError):
+            value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 86_400_000:
+        raise _WrongError("a time such as 100ms or 0.5s")
+    return float(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting: its name (a flag without dashes, a key in the file), how it is read, what it means."""
@@ -138,6 +158,7 @@ KEYS = (
     Setting("candidates", 20, _whole(1), "Passages that stage 1 hands to stage 2."),
     Setting("k", 3, _whole(1), "Hits that come back, at most the candidates."),
     Setting("stage1", "dense", _choice(*STAGE1), "Stage 1: dense, lexical or hybrid."),
+    Setting("precision", "int8", _choice(*PRECISIONS), "Numbers of stage 2: int8 (fast) or fp32."),
     Setting("store", "sqlite", _choice("sqlite", "chroma"), "Keeper of the vectors: sqlite or chroma."),
     Setting("size", 500, _whole(1), "Most characters of a passage."),
     Setting("overlap", 50, _whole(0), "Characters that neighbouring passages share."),
@@ -146,6 +167,8 @@ KEYS = (
     Setting("max-file-size", "50MB", _size, "Skip larger files."),
     Setting("gitignore", True, _switch, "Leave out what .gitignore names."),
     Setting("quiet", False, _switch, "No progress on stderr."),
+    Setting("deadline", None, _time, "Most time for an answer, e.g. 100ms; the rest stays unread."),
+    Setting("cache", True, _switch, "Take scores from earlier searches."),
 )
 
 

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from ..comparison import Comparison, PassSummary, SecondPass, Summary
 from ..types import Hit
+from ..wording import UNREAD
 from .passages import QueryWords, snippet
-from .render import STAGE1_SCORES, flowing, percent, timings
+from .render import STAGE1_SCORES, flowing, how_read, percent, timings
 from .terminal import INDENT, count, emit, milliseconds, place
 
 __all__ = ["show_comparison", "show_summary", "verdict"]
@@ -112,6 +113,8 @@ def _facts(hit: Hit, move: str) -> Text:
     facts = Text(move, style=_STYLES[move.split()[0]])
     if hit.candidate is not None and move != "same":
         facts.append(f" (was {hit.candidate.rank})", style="not bold dim")
+    if hit.unread:
+        return facts.append(f"  {UNREAD}", style="not bold yellow")
     facts.append(f"  score {hit.score:.3f}", style="not bold dim")
     if hit.probability is not None:
         facts.append(f" ({percent(hit.probability)})", style="not bold dim")
@@ -134,6 +137,8 @@ def verdict(each: SecondPass, k: int, named: bool) -> Text:
     who = f"re-ranking with {each.result.reranker}" if named else "re-ranking"
     text = Text(f"{who} changed {each.changed} of {shown}")
     text.stylize("bold green" if each.changed else "bold")
+    if each.result.unread:
+        text.append(f" ({how_read(each.result)})", style="not bold yellow")
     if not each.changed and any(move != "same" for move in each.moves):
         text.append(f": the same {min(k, shown)} in another order", style="not bold")
     return text

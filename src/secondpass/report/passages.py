@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from ..types import Hit, Passage
-from ..wording import STAGE1_SCORES, percent, place
+from ..wording import STAGE1_SCORES, UNREAD, percent, place
 from .markup import Child, Markup, joined, tag
 from .sentences import Span
 
@@ -66,6 +66,8 @@ def stage1_facts(hit: Hit, stage1: str) -> list[str]:
 
 def stage2_facts(hit: Hit) -> list[str]:
     """Return stage 2's score, probability, and how much was read where it was not all."""
+    if hit.unread:
+        return [UNREAD]
     facts = [f"score {hit.score:.3f}"]
     if hit.probability is not None:
         facts.append(f"probability {percent(hit.probability)}")
