@@ -32,7 +32,17 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_the_commands_are_these() -> None:
-    assert list(COMMANDS) == ["index", "search", "compare", "status", "demo", "bench", "models list", "models pull"]
+    assert list(COMMANDS) == [
+        "index",
+        "search",
+        "compare",
+        "status",
+        "demo",
+        "bench",
+        "models list",
+        "models pull",
+        "models optimize",
+    ]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -42,6 +42,7 @@ def test_each_setting_can_be_a_variable(tmp_path: Path) -> None:
         "candidates": ("9", 9),
         "k": ("2", 2),
         "stage1": ("hybrid", "hybrid"),
+        "precision": ("fp32", "fp32"),
         "store": ("chroma", "chroma"),
         "size": ("100", 100),
         "overlap": ("0", 0),
@@ -62,7 +63,7 @@ def test_each_setting_can_be_a_variable(tmp_path: Path) -> None:
 def test_each_setting_can_be_a_key(tmp_path: Path) -> None:
     write(
         tmp_path,
-        'index = "there"\nreranker = "none"\ncandidates = 9\nk = 2\nstage1 = "lexical"\nstore = "chroma"\n'
+        'index = "there"\nreranker = "none"\ncandidates = 9\nk = 2\nstage1 = "lexical"\nprecision = "fp32"\nstore = "chroma"\n'
         'size = 100\noverlap = 0\ntext-field = "body"\nencoding = "cp1250"\nmax-file-size = 1000\n'
         "gitignore = false\nquiet = true\n",
     )

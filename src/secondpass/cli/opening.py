@@ -27,17 +27,17 @@ def opened(settings: Settings, rerankers: Sequence[str]) -> Iterator[tuple[Index
     from ..index import Index
 
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(_load, rerankers)
+        loading = pool.submit(_load, rerankers, settings.precision)
         with Index.open(settings.index, create=False) as index:
             yield index, loading.result()
 
 
-def _load(names: Sequence[str]) -> list[Reranker]:
+def _load(names: Sequence[str], precision: str) -> list[Reranker]:
     if not names:
         return []
     from ..reranking import load_reranker
 
-    return [load_reranker(name) for name in names]
+    return [load_reranker(name, precision=precision) for name in names]
 
 
 def origin(name: str) -> str:
