@@ -212,12 +212,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     os.environ["SECONDPASS_MODELS"] = str(work / "models")  # where converted models go
     found = texts.first_with(texts.documents(arguments.corpus, work), 400 if arguments.quick else 3000)
     measured = 20 if arguments.quick else 120
-    asked = texts.questions(found, measured + (40 if arguments.quick else 400))
+    asked = texts.questions(found, measured + (40 if arguments.quick else 240))
     _say(f"{len(found)} documents, {len(asked)} questions; stage 1 ...")
     listed = candidates(found, asked, 100, work)
     listed, others = listed[:measured], listed[measured:]  # nothing is measured on what was learnt from
     pairs = [(query, each) for query, given in others for each in (*given[:5], *given[5:100:19])]
-    fitted = checkpoint.make(work / "checkpoint", pairs, epochs=2 if arguments.quick else 4)
+    fitted = checkpoint.make(work / "checkpoint", pairs, epochs=2)
     if arguments.prepare:
         raise SystemExit(f"the checkpoint is in {work / 'checkpoint'}: {fitted}")
     scorers, absent = contenders(work / "checkpoint", threads)

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -74,20 +75,47 @@ class Corpus:
         self.vectors: Vectors = np.load(cached)
 
     def blocks(self, size: int) -> Iterator[tuple[list[str], Vectors]]:
-        """Yield texts and unit vectors of passages 0 to ``size``, block by block."""
+        """Yield texts, no two of them equal, and unit vectors of passages 0 to ``size``, block by block."""
+        seen = Seen()
         real = min(size, len(self.texts))
         for start in range(0, real, texts.BLOCK):
             end = min(real, start + texts.BLOCK)
+            for text in self.texts[start:end]:
+                seen.add(text)
             yield self.texts[start:end], self.vectors[start:end]
-        for block in range(-(-(size - real) // texts.BLOCK)):
-            made = texts.mixed(self.texts, block)[: size - real - block * texts.BLOCK]
-            one, other = (np.array([each[place] for each in made]) for place in (1, 2))
-            noise = np.random.default_rng([texts.SEED, block]).standard_normal(
-                (len(made), self.vectors.shape[1]), dtype=np.float32
-            )
-            noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
-            vectors = (self.vectors[one] + self.vectors[other]) / 2 + noise
-            yield [each[0] for each in made], vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        left, block = size - real, 0
+        while left:
+            if block * texts.BLOCK >= len(self.texts) ** 2:
+                raise SystemExit(f"the corpus is too small for {size:,} passages; give more with --corpus")
+            made = [each for each in texts.mixed(self.texts, block) if seen.add(each[0])][:left]
+            yield [each[0] for each in made], self._mixed_vectors(made, block)
+            left, block = left - len(made), block + 1
+
+    def _mixed_vectors(self, made: list[tuple[str, int, int]], block: int) -> Vectors:
+        one, other = (np.array([each[place] for each in made], dtype=np.int64) for place in (1, 2))
+        noise = np.random.default_rng([texts.SEED, block]).standard_normal(
+            (len(made), self.vectors.shape[1]), dtype=np.float32
+        )
+        noise *= NOISE / np.linalg.norm(noise, axis=1, keepdims=True)
+        vectors = (self.vectors[one] + self.vectors[other]) / 2 + noise
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+class Seen:
+    """Which texts came before, in 16 MB however many: a fresh one is taken for an old one now and then."""
+
+    BITS = 2**27
+
+    def __init__(self) -> None:
+        self._marks = bytearray(self.BITS // 8)
+
+    def add(self, text: str) -> bool:
+        """Remember a text; return whether it is new."""
+        digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        byte, bit = divmod(int.from_bytes(digest) % self.BITS, 8)
+        new = not self._marks[byte] >> bit & 1
+        self._marks[byte] |= 1 << bit
+        return new
 
 
 class Parts:
@@ -164,7 +192,6 @@ def search(corpus: Corpus, size: int, folder: Path, runs: int) -> dict[str, Any]
         for stage1 in ("dense", "lexical", "hybrid"):
             _say(f"{size:,}: {stage1}")
             rows[stage1] = _latencies(Engine(index, None, stage1=stage1), queries, DEPTH)
-        rows["dense_recall_at_20"] = _recall(corpus, size, index, queries)
         rows["stage1_peak_memory_mb"] = peak_memory_mb()
         engine = Engine(index, load_reranker("auto"))
         for depth in (20, 100):
@@ -172,6 +199,8 @@ def search(corpus: Corpus, size: int, folder: Path, runs: int) -> dict[str, Any]
             rows[f"both_{depth}"] = _latencies(engine, queries[: max(5, runs // 2)], depth)
         rows["reranker"] = engine.reranker.name if engine.reranker else "none"
         rows["both_peak_memory_mb"] = peak_memory_mb()
+        _say(f"{size:,}: recall")
+        rows["dense_recall_at_20"] = _recall(corpus, size, index, queries)
     return rows
 
 
@@ -195,7 +224,7 @@ def _recall(corpus: Corpus, size: int, index: Index, queries: Sequence[str]) -> 
         best = np.partition(scores, -DEPTH, axis=1)[:, -DEPTH:]
     found = 0
     for query, least in zip(queries, best.min(axis=1), strict=True):
-        found += sum(hit.score >= least - 1e-5 for hit in index.search(query, DEPTH))
+        found += sum(hit.score >= float(least) - 1e-5 for hit in index.search(query, DEPTH))
     return round(found / (DEPTH * len(queries)), 4)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Sequence
@@ -63,12 +64,14 @@ def questions(found: Sequence[Document], count: int) -> list[str]:
 def mixed(texts: Sequence[str], block: int) -> list[tuple[str, int, int]]:
     """Return ``BLOCK`` texts, each made of halves of two real ones, with the places of the two.
 
-    A block depends on its number and the texts alone, so that any stretch can be made again.
+    A block depends on its number and the texts alone, so that any stretch can be made again. No pair comes
+    twice before all have come: they are visited in steps of the golden section, prime to their number.
     """
-    generator = random.Random(f"{SEED} {block}")
+    pairs = len(texts) ** 2
+    step = next(each for each in range(int(pairs * 0.618034), 2 * pairs) if math.gcd(each, pairs) == 1)
     made = []
-    for _ in range(BLOCK):
-        one, other = generator.randrange(len(texts)), generator.randrange(len(texts))
+    for number in range(block * BLOCK, (block + 1) * BLOCK):
+        one, other = divmod(number * step % pairs, len(texts))
         made.append((f"{_half(texts[one], 0)} {_half(texts[other], 1)}", one, other))
     return made
 

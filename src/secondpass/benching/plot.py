@@ -167,7 +167,7 @@ def _write_png(bench: Bench, path: Path) -> None:
     from matplotlib.figure import Figure
 
     bars = list(_bars(bench))
-    figure = Figure(figsize=(WIDTH / 100, 1.4 + 0.34 * len(bars)), dpi=200, layout="constrained")
+    figure = Figure(figsize=(WIDTH / 100, 1.7 + 0.34 * len(bars)), dpi=200, layout="constrained")
     FigureCanvasAgg(figure)  # without pyplot: no state of a whole program, no window
     axes = figure.add_subplot()
     labels = [bar.label for bar in bars]
@@ -190,6 +190,6 @@ def _write_png(bench: Bench, path: Path) -> None:
     axes.set_title(_title(bench), fontsize=10, loc="left")
     axes.set_xlabel(f"{bench.machine.cpu}, {_cores(bench.machine.cores)}; line: 95th percentile", fontsize=8)
     axes.tick_params(labelsize=8)
-    axes.legend(fontsize=8, loc="lower right")
+    figure.legend(fontsize=8, loc="outside lower right", ncols=2, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)

@@ -15,6 +15,7 @@ __all__ = ["questions_from"]
 WORDS = 9
 """As long as people's questions are."""
 LONGEST = 200
+_TRIES = 10
 
 
 def questions_from(index: Index, count: int, seed: int = 0) -> list[str]:
@@ -28,7 +29,7 @@ def questions_from(index: Index, count: int, seed: int = 0) -> list[str]:
     """
     generator = random.Random(seed)  # noqa: S311  a sample, no secret
     documents = [each.id for each in index.documents() if each.passages]
-    picked = generator.choices(documents, k=2 * count) if documents else []
+    picked = generator.choices(documents, k=_TRIES * count) if documents else []
     questions: dict[str, None] = {}
     texts: dict[str, list[str]] = {}
     for key in picked:

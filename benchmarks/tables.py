@@ -1,0 +1,232 @@
+"""The tables of benchmarks/README.md, written from the JSON files beside it: `python benchmarks/tables.py`.
+
+Between two marks in the README stands what this writes; a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- begin: written by tables.py -->", "<!-- end -->"
+SPEED = ("rerank_speed", "search_scaling", "indexing_speed", "indexing_large")
+HOW = {
+    "rerank_speed": "`rerank_speed.py`",
+    "search_scaling": "`search_scaling.py`",
+    "indexing_speed": "`indexing_speed.py`",
+    "indexing_large": "`indexing_speed.py --large`",
+}
+
+Figures = dict[str, Any]
+
+
+def figures(folder: Path = HERE) -> dict[str, Figures]:
+    """Return what the speed benchmarks left in a folder, by name."""
+    return {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in SPEED
+        if (folder / f"{name}.json").exists()
+    }
+
+
+def with_tables(readme: str, found: dict[str, Figures]) -> str:
+    """Return the README with its tables written anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{tables(found)}\n\n{END}{after}"
+
+
+def tables(found: dict[str, Figures]) -> str:
+    """Return all tables."""
+    parts = [_targets(found)]
+    makers = {
+        "rerank_speed": _rerank,
+        "search_scaling": _scaling,
+        "indexing_speed": _indexing,
+        "indexing_large": _large,
+    }
+    parts += [maker(found[name]) for name, maker in makers.items() if name in found]
+    return "\n\n".join(parts)
+
+
+def _targets(found: dict[str, Figures]) -> str:
+    rows = [
+        (
+            each["what"],
+            f"{each['sign']} {_number(each['wanted'])} {each['unit']}",
+            f"{_number(each['measured'])} {each['unit']}",
+            "yes" if each["met"] else "no",
+        )
+        for name in found
+        for each in found[name]["targets"]
+    ]
+    lines = ["### Targets", "", _table(("what", "wanted", "measured", "met"), rows)]
+    absent = [HOW[name] for name in SPEED if name not in found]
+    if absent:
+        lines += ["", f"Not run yet: {', '.join(absent)}."]
+    return "\n".join(lines)
+
+
+def _rerank(given: Figures) -> str:
+    lines = [
+        "### Re-ranking beside peers",
+        "",
+        f"{_where(given)}; the same weights, {_number(given['passages']['tokens_mean'])} tokens a passage, "
+        f"{given['threads']} threads. Milliseconds are medians; the ratio is that of each round: median "
+        "(quartiles).",
+        "",
+    ]
+    depths = list(given["candidates"])
+    head = ["", *(part for depth in depths for part in (f"{depth} passages", "we are faster"))]
+    names = list(given["candidates"][depths[0]]["ms"])
+    rows = []
+    for name in names:
+        row = [name]
+        for depth in depths:
+            part = given["candidates"][depth]
+            row += [f"{_number(part['ms'][name]['median'])} ms", _ratio(part["times_faster"].get(name))]
+        rows.append(tuple(row))
+    lines += [_table(head, rows), ""]
+    agreement = given["agreement_with_fp32"]
+    asked = f"{agreement['questions']} questions with {agreement['candidates']} candidates each"
+    lines += [
+        f"Against fp32 in torch, {asked}:",
+        "",
+        _table(
+            ("", "same top 3", "in the same order", "largest difference of a logit"),
+            [
+                (
+                    name,
+                    f"{100 * row['top3_same_set']:.1f} %",
+                    f"{100 * row['top3_same_order']:.1f} %",
+                    f"{row['max_score_difference']:.2g}",
+                )
+                for name, row in agreement["by_contender"].items()
+            ],
+        ),
+    ]
+    if given["not_measured"]:
+        lines += ["", f"Not measured, since not installed: {', '.join(given['not_measured'])}."]
+    return "\n".join(lines)
+
+
+def _scaling(given: Figures) -> str:
+    rows = [
+        (
+            f"{int(size):,}",
+            f"{_number(row['build_seconds_without_embedding'])} s",
+            f"{_number(row['disk_mb'])} MB",
+            *(_p50_p95(row[way]) for way in ("dense", "lexical", "hybrid", "both_20", "both_100")),
+            f"{row['dense_recall_at_20']:.3f}",
+            f"{_number(row['stage1_peak_memory_mb'])} / {_number(row['both_peak_memory_mb'])} MB",
+            f"{row['cold_search']['ms']['median'] / 1000:.2f} s",
+        )
+        for size, row in given["passages"].items()
+    ]
+    head = (
+        "passages",
+        "build",
+        "on disk",
+        "dense",
+        "lexical",
+        "hybrid",
+        "20 re-ranked",
+        "100 re-ranked",
+        "recall@20",
+        "memory, stage 1 / both",
+        "cold start",
+    )
+    names = {row["reranker"] for row in given["passages"].values()}
+    return "\n".join(
+        [
+            "### As the index grows",
+            "",
+            f"{_where(given)}; {given['threads']} threads, re-ranker {' and '.join(sorted(names))}. Whole "
+            "searches in ms, p50 / p95. Build: without embedding the passages. Recall: of the exact 20 "
+            f"nearest. Vectors: {given['vectors']}.",
+            "",
+            _table(head, rows),
+        ]
+    )
+
+
+def _indexing(given: Figures) -> str:
+    sides = {
+        "secondpass": "secondpass",
+        "SentenceTransformer.encode + Chroma add": "sentence_transformers_and_chroma",
+    }
+    rows = [
+        (
+            name,
+            f"{_number(given[key]['passages_per_second']['median'])}/s",
+            f"{_number(given[key]['seconds'])} s",
+            f"{_number(given[key]['disk_mb'])} MB",
+        )
+        for name, key in sides.items()
+    ]
+    return "\n".join(
+        [
+            "### Indexing beside sentence-transformers and Chroma",
+            "",
+            f"{_where(given)}; {given['passages']:,} passages in {given['slices']} slices, in turn, "
+            f"{given['threads']} threads. We are {_ratio(given['times_faster'])} faster.",
+            "",
+            _table(("", "passages", "all", "on disk"), rows),
+        ]
+    )
+
+
+def _large(given: Figures) -> str:
+    spent = given["stage1_ms"]
+    return "\n".join(
+        [
+            "### Indexing much",
+            "",
+            f"{_where(given)}; {given['passages']:,} passages in {_number(given['seconds'])} s "
+            f"({_number(given['passages_per_second'])}/s), at most {_number(given['peak_memory_mb'])} MB of "
+            f"memory, {_number(given['disk_mb'])} MB on disk. Then stage 1 alone: p50 "
+            f"{_number(spent['total']['median'])} ms, p95 {_number(spent['total']['p95'])} ms "
+            f"(embedding the query {_number(spent['embed']['median'])} ms of it).",
+        ]
+    )
+
+
+def _where(given: Figures) -> str:
+    machine = given["machine"]
+    flags = f" ({', '.join(machine['flags'])})" if machine["flags"] else ""
+    quick = ", quick run" if given["quick"] else ""
+    return f"{given['date']}, {given['commit']}{quick}; {machine['cpu']}{flags}, {machine['cores']} cores"
+
+
+def _p50_p95(row: Figures) -> str:
+    return f"{_number(row['total']['median'])} / {_number(row['total']['p95'])}"
+
+
+def _ratio(ratio: Figures | None) -> str:
+    if ratio is None:
+        return ""
+    return f"{ratio['median']:.2f} x ({ratio['quartile1']:.2f} to {ratio['quartile3']:.2f})"
+
+
+def _number(value: float) -> str:
+    if value >= 100 or value == int(value):
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _table(head: Any, rows: Any) -> str:
+    lines: Iterator[Any] = iter([head, ["---"] * len(tuple(head)), *rows])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    readme = HERE / "README.md"
+    text = with_tables(readme.read_text(encoding="utf-8"), figures())
+    readme.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
