@@ -149,6 +149,7 @@ class SearchResult:
         calibrated: whether the probabilities were calibrated on judged queries.
         copied: how many candidates took over the score of one that says the same.
         cached: how many of ``scored`` were known from an earlier search; ``timings`` were not spent on them.
+        gated: a gate skipped stage 2 for this query; the hits are stage 1's.
     """
 
     query: str
@@ -164,6 +165,7 @@ class SearchResult:
     calibrated: bool = False
     copied: int = 0
     cached: int = 0
+    gated: bool = False
 
     @property
     def unread(self) -> int:

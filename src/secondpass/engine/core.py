@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from ..arguments import checked_count, checked_stage1, checked_text
 from ..comparison import Comparison, SecondPass, move
 from ..errors import InputError
+from ..gating import Gate
 from ..scores import CachedReranker, ScoreCache
 from ..types import Hit, Reranker, SearchResult, Timings
 from .reading import Cancel, Limits, Pace
@@ -50,6 +51,8 @@ class Engine:
         alike: candidates that say the same are read once, and the others take over the score. 1: those that
             are equal but for spaces and line breaks. Lower, to 0.5: also those that are nearly equal, see
             ``engine.twins``; that is an approximation.
+        gate: skips stage 2 in ``search`` where stage 1's scores say that it need not be asked; None asks
+            always. It must have been fitted on the same stage 1.
 
     Raises:
         InputError: one of them cannot be used.
@@ -65,6 +68,7 @@ class Engine:
         *,
         cache: ScoreCache | None = None,
         alike: float = 1.0,
+        gate: Gate | None = None,
     ) -> None:
         if not isinstance(index, CandidateSource):
             raise InputError(
@@ -78,6 +82,7 @@ class Engine:
         self.candidates = checked_count("candidates", candidates)
         self.alike = _checked_alike(alike)
         self.cache = _checked_cache(cache)
+        self.gate = _checked_gate(gate, self.stage1)
         self._calibrations = dict(calibrations or {})
         self._pace = Pace()
         self._own: CachedReranker | None = None
@@ -116,7 +121,10 @@ class Engine:
         limits = Limits.of(start, deadline_ms, cancel)
         result = self._stage1(query, k, candidates, where, limits)
         if self.reranker is not None:
-            result = self._second_pass(self.reranker, result, limits)
+            if self.gate is not None and self.gate.skips([hit.score for hit in result.candidates], k):
+                result = replace(result, gated=True)
+            else:
+                result = self._second_pass(self.reranker, result, limits)
         return replace(result, timings=replace(result.timings, total=_milliseconds(start)))
 
     def compare(
@@ -245,6 +253,17 @@ def _checked_cache(cache: object) -> ScoreCache | None:
     if cache is not None and not isinstance(cache, ScoreCache):
         raise InputError(f"cache must be a ScoreCache, got {type(cache).__name__}; or None to read always")
     return cache
+
+
+def _checked_gate(gate: object, stage1: str) -> Gate | None:
+    if gate is not None and not isinstance(gate, Gate):
+        raise InputError(f"gate must be a Gate, got {type(gate).__name__}; see gating.parse_gate")
+    if gate is not None and gate.stage1 != stage1:
+        raise InputError(
+            f"the gate was fitted on {gate.stage1} scores, stage 1 is {stage1}, whose scores are of another "
+            f"scale; search {gate.stage1}, or fit the gate again: secondpass worth-it --write"
+        )
+    return gate
 
 
 def _milliseconds(start: float) -> float:
