@@ -275,3 +275,16 @@ def test_config_that_is_no_object(exported, tmp_path):
 def test_none_is_not_a_reranker():
     with pytest.raises(InputError, match=r"Engine\(index, None\)"):
         load_reranker("none")
+
+
+def test_many_passages_are_tokenised_ahead_in_slices_and_stay_in_order(checkpoints):
+    ranker = CrossEncoder(checkpoints["bert"])
+    passages = [f"{number} {tiny_models.CORPUS[4 + number % 3]}" for number in range(1300)]
+    scores = ranker.score(QUERY, passages)
+    assert scores.shape == (1300,)
+    for start in range(0, 1300, 217):
+        np.testing.assert_allclose(
+            scores[start : start + 5], ranker.score(QUERY, passages[start : start + 5]), atol=1e-5
+        )
+    with pytest.raises(QueryError):
+        ranker.score("why " * 5000, passages)

@@ -96,7 +96,7 @@ class ResidualScorer:
         states, starts = self._encoder.embed([row])
         depths = self._depths(states, starts)
         ids = np.array(row.ids)
-        words = (~np.isin(ids, _SPECIAL)).astype(np.float32)
+        words = np.array([token not in _SPECIAL for token in row.ids], dtype=np.float32)
         return _Query(ids, depths[0], unit(states), unit(mean_states(states, starts))[0], words)
 
     def _depths(self, states: Floats, starts: Starts) -> list[Floats]:
@@ -122,7 +122,8 @@ class ResidualScorer:
         self, query: _Query, best: Floats, passages: list[list[int]], depths: list[Floats], starts: Starts
     ) -> Floats:
         """Return what the joint layers add, ``(n,)``."""
-        exact = np.stack([np.isin(query.ids, ids) for ids in passages]) * query.words
+        exact = np.array([[token in ids for token in query.ids.tolist()] for ids in map(set, passages)])
+        exact = exact * query.words
         rare = np.broadcast_to(self._rarity[query.ids] * query.words, exact.shape)
         features = np.stack([best, exact, rare, exact * rare], axis=-1)
         match, hidden, last = self._dense

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 
 from ..inference import Floats
 from ..tokenizing import slices
@@ -22,6 +24,8 @@ _BLOCK = 65_536
 """Characters tokenised at once; a longer passage is cut there, at a space where there is one."""
 
 Ids = list[int]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def window_spans(tokens: int, room: int, max_windows: int = MAX_WINDOWS) -> list[tuple[int, int]]:
@@ -74,14 +78,31 @@ def read_windows(
     """
     readings: list[Reading] = []
     reach = window_spans(2**31, room, max_windows)[-1][1]
-    for texts in slices(passages):
-        tokens = _tokenise(tokenizer, texts, room, reach)
+    for tokens in _ahead(slices(passages), lambda texts: _tokenise(tokenizer, texts, room, reach)):
         spans = [window_spans(each.total, room, max_windows) for each in tokens]
         windows = [each.ids[start:end] for each, own in zip(tokens, spans, strict=True) for start, end in own]
         scores = iter(score(windows).tolist())
         for each, own in zip(tokens, spans, strict=True):
             readings.append(_reading(each, own, [next(scores) for _ in own]))
     return readings
+
+
+def _ahead(things: Iterator[T], work: Callable[[T], R]) -> Iterator[R]:
+    """Yield ``work(thing)`` in order; while one is used, the next is in the making on a thread of its own."""
+    first = next(things, None)
+    if first is None:
+        return
+    second = next(things, None)
+    if second is None:  # nothing to overlap with
+        yield work(first)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="secondpass-ahead") as pool:
+        pending = pool.submit(work, first)
+        for thing in chain([second], things):
+            done = pending.result()
+            pending = pool.submit(work, thing)
+            yield done
+        yield pending.result()
 
 
 def _reading(tokens: _Tokens, spans: list[tuple[int, int]], scores: list[float]) -> Reading:
