@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .fitting import calibrate, fit
 from .pairs import Pair, Pairs, judged_pairs
-from .storing import FOLDER, Lookup, lookup, save
+from .storing import FOLDER, Lookup, lookup, save, to_json
 from .thresholds import relevant_only
 from .values import Bin, Calibration, Curve, HeldOut, Reliability, Step
 
@@ -30,4 +30,5 @@ __all__ = [
     "lookup",
     "relevant_only",
     "save",
+    "to_json",
 ]

@@ -83,10 +83,12 @@ def checked_precision(precision: object) -> float:
 def relevant_only(result: SearchResult, probability: float) -> SearchResult:
     """Return the answer without the hits below a probability; ``ranked`` keeps them all.
 
+    What a deadline left unread has no probability, and is left out as well.
+
     Raises:
         InputError: the hits have no probability.
     """
-    if any(hit.probability is None for hit in result.hits):
+    if any(hit.probability is None and not hit.unread for hit in result.hits):
         raise InputError(
             f"the scores of {result.reranker} are no probabilities; fit some first: secondpass calibrate"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError, QueryError
 
-__all__ = ["from_arguments", "one", "where"]
+__all__ = ["STDIN", "from_arguments", "one", "text", "where"]
 
 STDIN = "-"
 
@@ -19,12 +19,12 @@ def one(query: str) -> str:
     Raises:
         QueryError: it is empty.
     """
-    text = sys.stdin.read() if query == STDIN else query
-    if not text.strip():
+    asked = sys.stdin.read() if query == STDIN else query
+    if not asked.strip():
         raise QueryError(
             "the query on stdin is empty" if query == STDIN else "the query is empty; ask for something"
         )
-    return text.strip()
+    return asked.strip()
 
 
 def from_arguments(queries: Sequence[str], file: str | None) -> list[str]:
@@ -35,13 +35,18 @@ def from_arguments(queries: Sequence[str], file: str | None) -> list[str]:
     """
     found = [one(query) for query in queries]
     if file is not None:
-        found += [line.strip() for line in _text(file).splitlines() if line.strip()]
+        found += [line.strip() for line in text(file).splitlines() if line.strip()]
     if not found:
         raise QueryError("no query; give one, or a file with one a line: --queries FILE")
     return found
 
 
-def _text(file: str) -> str:
+def text(file: str) -> str:
+    """Return what a file of queries holds, stdin where it is ``-``.
+
+    Raises:
+        InputError: it cannot be read.
+    """
     if file == STDIN:
         return sys.stdin.read()
     try:

@@ -21,10 +21,11 @@ class _Output(Console):
         raise BrokenPipeError
 
 
-def output() -> Console:
-    """Return the console of stdout: as wide as the terminal, plain where it is none."""
-    piped = not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit()
-    console = _Output(highlight=False, markup=False, emoji=False, width=PIPED_WIDTH if piped else None)
+def output(*, stderr: bool = False) -> Console:
+    """Return the console of stdout (or stderr): as wide as the terminal, plain where it is none."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or os.environ.get("COLUMNS", "").isdigit() else PIPED_WIDTH
+    console = _Output(highlight=False, markup=False, emoji=False, width=width, stderr=stderr)
     if console.width < LEAST_WIDTH:
         console.width = LEAST_WIDTH
     return console

@@ -46,7 +46,7 @@ class Engine:
         candidates: how many passages stage 1 hands to stage 2, at least 1.
         stage1: ``dense``, ``lexical`` or ``hybrid``.
         calibrations: name of a re-ranker to what turns its scores into probabilities, see
-            ``calibration.load``; for the others it is the sigmoid of a logit.
+            ``calibration.lookup``; for the others it is the sigmoid of a logit.
         cache: keeps scores, so that no passage is read twice for the same query; None reads always.
         alike: candidates that say the same are read once, and the others take over the score. 1: those that
             are equal but for spaces and line breaks. Lower, to 0.5: also those that are nearly equal, see
