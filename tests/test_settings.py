@@ -6,6 +6,7 @@ import pytest
 
 from secondpass.cli.settings import KEYS, find_file, load
 from secondpass.errors import SettingsError
+from secondpass.gating import Gate
 
 
 def write(folder: Path, text: str) -> Path:
@@ -51,6 +52,9 @@ def test_each_setting_can_be_a_variable(tmp_path: Path) -> None:
         "max_file_size": ("2KB", 2048),
         "gitignore": ("no", False),
         "quiet": ("1", True),
+        "deadline": ("0.5s", 500.0),
+        "cache": ("off", False),
+        "gate": ("minilm-l6 unless dense margin >= 0.25", Gate("minilm-l6", "dense", "margin", 0.25)),
     }
     assert {setting.field for setting in KEYS} == set(values)
     variables = {setting.variable: values[setting.field][0] for setting in KEYS}
@@ -63,9 +67,10 @@ def test_each_setting_can_be_a_variable(tmp_path: Path) -> None:
 def test_each_setting_can_be_a_key(tmp_path: Path) -> None:
     write(
         tmp_path,
-        'index = "there"\nreranker = "none"\ncandidates = 9\nk = 2\nstage1 = "lexical"\nprecision = "fp32"\nstore = "chroma"\n'
+        'index = "there"\nreranker = "none"\ncandidates = 9\nk = 2\nstage1 = "lexical"\nprecision = "fp32"\n'
+        'store = "chroma"\n'
         'size = 100\noverlap = 0\ntext-field = "body"\nencoding = "cp1250"\nmax-file-size = 1000\n'
-        "gitignore = false\nquiet = true\n",
+        'gitignore = false\nquiet = true\ndeadline = 80\ncache = false\ngate = "minilm-l6 unless hybrid top >= 0.03"\n',
     )
     settings = load({}, {}, tmp_path)
     assert settings.given == {setting.field for setting in KEYS}
@@ -158,3 +163,26 @@ def test_sizes(tmp_path: Path, text: str, size: int) -> None:
 def test_sizes_that_are_none(tmp_path: Path, text: str) -> None:
     with pytest.raises(SettingsError, match="--max-file-size must be a size such as 500KB, 50MB or 1GB"):
         load({"max_file_size": text}, {}, tmp_path)
+
+
+def test_gated_stands_for_the_gates_re_ranker(tmp_path: Path) -> None:
+    write(tmp_path, 'reranker = "late-interaction"\ngate = "minilm-l6 unless dense margin >= 0.25"\n')
+    assert (load({}, {}, tmp_path).reranker, load({}, {}, tmp_path).gated) == ("late-interaction", False)
+    gated = load({"reranker": "gated"}, {}, tmp_path)
+    assert (gated.reranker, gated.gated, gated.gate) == (
+        "minilm-l6",
+        True,
+        Gate("minilm-l6", "dense", "margin", 0.25),
+    )
+
+
+def test_gated_without_a_gate_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="worth-it --write"):
+        load({"reranker": "gated"}, {}, tmp_path)
+
+
+def test_a_gate_that_reads_wrong_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, 'gate = "skip a lot"\n')
+    with pytest.raises(SettingsError, match=r"gate in .* must be a gate such as") as caught:
+        load({}, {}, tmp_path)
+    assert str(file) in str(caught.value)

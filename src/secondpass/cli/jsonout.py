@@ -38,6 +38,7 @@ def search_result(result: SearchResult, candidates: int) -> Shape:
         "k": result.k,
         "candidates": candidates,
         **_read(result),
+        "gated": result.gated,
         "hits": [hit(each) for each in result.hits],
         "timings_ms": {
             "embed": _ms(result.timings.embed),
@@ -64,8 +65,6 @@ def hit(value: Hit) -> Shape:
     return {
         "rank": value.rank,
         "score": None if value.unread else value.score,
-        "unread": value.unread,
-        "copied_from": value.copied_from,
         "probability": value.probability,
         "tokens_seen": None if value.reading is None else value.reading.tokens_seen,
         "tokens_total": None if value.reading is None else value.reading.tokens_total,
@@ -73,6 +72,8 @@ def hit(value: Hit) -> Shape:
         "passage": _passage(value.passage),
         "best_span": None if value.reading is None else [value.reading.start, value.reading.end],
         "also_in": [{"document_id": each.document_id, **_place(each)} for each in value.also_in],
+        "unread": value.unread,
+        "copied_from": value.copied_from,
     }
 
 

@@ -56,7 +56,8 @@ def command(
     with opened(chosen, rerankers) as (source, loaded):
         reader = loaded[0] if loaded else None
         kept = ScoreCache(chosen.index / SCORES_FILE) if chosen.cache and reader else None
-        engine = Engine(source, reader, chosen.candidates, chosen.stage1, cache=kept)
+        gate = chosen.gate if chosen.gated else None
+        engine = Engine(source, reader, chosen.candidates, chosen.stage1, cache=kept, gate=gate)
         result = engine.search(asked, chosen.k, where=conditions, deadline_ms=chosen.deadline)
     if as_json:
         from . import jsonout
@@ -72,8 +73,11 @@ def command(
 def taken(chosen: Settings, reranker: str) -> list[str]:
     """Return what a footer says was used: stage 1's way, the re-ranker and where it was found."""
     if reranker == "none":
-        return [f"stage 1 {chosen.stage1}", "stage 2 off"]
+        off = "off"
+        if chosen.gated and chosen.gate is not None:
+            off = f"skipped by the gate ({chosen.gate.feature} >= {chosen.gate.threshold:.4g})"
+        return [f"stage 1 {chosen.stage1}", f"stage 2 {off}"]
     from .opening import origin
 
-    auto = "auto, " if chosen.reranker == "auto" else ""
+    auto = "auto, " if chosen.reranker == "auto" else "let through by the gate, " if chosen.gated else ""
     return [f"stage 1 {chosen.stage1}", f"stage 2 {reranker} ({auto}{origin(chosen.reranker)})"]

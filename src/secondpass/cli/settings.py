@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import PRECISIONS, STAGE1
-from ..errors import SettingsError
+from ..errors import InputError, SettingsError
+from ..gating import Gate, parse_gate
 
 __all__ = ["FILE_NAME", "KEYS", "Setting", "Settings", "find_file", "load"]
 
 FILE_NAME = "secondpass.toml"
+GATED = "gated"
+"""What a re-ranker is called that is asked only where the gate says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,9 @@ class Settings:
     quiet: bool
     deadline: float | None
     cache: bool
+    gate: Gate | None
+    gated: bool
+    """The re-ranker was given as ``gated``: ``reranker`` is the gate's, and the gate is to be asked first."""
     given: frozenset[str]
     """Keys of the settings that did not come from the defaults."""
 
@@ -132,6 +138,13 @@ def _time(value: object, is_text: bool) -> object:  # noqa: ARG001
     return float(value)
 
 
+def _gate(value: object, is_text: bool) -> object:  # noqa: ARG001
+    try:
+        return parse_gate(value if isinstance(value, str) else "")
+    except InputError as exc:
+        raise _WrongError("a gate such as 'minilm-l6 unless dense margin >= 0.07'") from exc
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """One setting: its name (a flag without dashes, a key in the file), how it is read, what it means."""
@@ -154,7 +167,7 @@ class Setting:
 
 KEYS = (
     Setting("index", "./.secondpass", _text, "Folder of the index."),
-    Setting("reranker", "auto", _text, "Stage 2: auto, none, a name or a folder."),
+    Setting("reranker", "auto", _text, "Stage 2: auto, none, gated, a name or a folder."),
     Setting("candidates", 20, _whole(1), "Passages that stage 1 hands to stage 2."),
     Setting("k", 3, _whole(1), "Hits that come back, at most the candidates."),
     Setting("stage1", "dense", _choice(*STAGE1), "Stage 1: dense, lexical or hybrid."),
@@ -169,6 +182,7 @@ KEYS = (
     Setting("quiet", False, _switch, "No progress on stderr."),
     Setting("deadline", None, _time, "Most time for an answer, e.g. 100ms; the rest stays unread."),
     Setting("cache", True, _switch, "Take scores from earlier searches."),
+    Setting("gate", None, _gate, "When gated stage 2 is skipped; secondpass worth-it --write fits the rule."),
 )
 
 
@@ -207,7 +221,18 @@ def load(
         values[setting.field] = value
         given.add(setting.field)
     values["index"] = Path(values["index"]).expanduser()
+    values["gated"] = values["reranker"] == GATED
+    if values["gated"]:
+        values["reranker"] = _gated_reranker(values["gate"])
     return Settings(**values, given=frozenset(given))
+
+
+def _gated_reranker(gate: Gate | None) -> str:
+    if gate is None:
+        raise SettingsError(
+            "the re-ranker is 'gated', but no gate is set; fit one with: secondpass worth-it --write"
+        )
+    return gate.reranker
 
 
 def find_file(folder: Path) -> Path | None:
