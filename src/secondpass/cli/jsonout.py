@@ -39,6 +39,7 @@ def search_result(result: SearchResult, candidates: int) -> Shape:
         "candidates": candidates,
         **_read(result),
         "gated": result.gated,
+        "calibrated": result.calibrated,
         "hits": [hit(each) for each in result.hits],
         "timings_ms": {
             "embed": _ms(result.timings.embed),
@@ -134,6 +135,7 @@ def _second_pass(value: SecondPass) -> Shape:
     return {
         "reranker": result.reranker,
         **_read(result),
+        "calibrated": result.calibrated,
         "changed": value.changed,
         "new_first": value.new_first,
         "hits": [{**hit(each), "move": move} for each, move in zip(result.hits, value.moves, strict=True)],
