@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..index import Progress
 
-__all__ = ["counting", "indexing"]
+__all__ = ["counting", "fraction", "indexing"]
 
 
 @contextmanager
@@ -28,6 +28,21 @@ def counting(what: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]
     with Bar(*columns, console=_stderr(), transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda: bar.advance(task)
+
+
+@contextmanager
+def fraction(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar for work that says itself how far it is; gives a function of steps done and their total."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=_stderr(), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager
