@@ -107,15 +107,15 @@ def spearman(one: Numbers, other: Numbers) -> float:
 def asked_of(index: Index, queries: int = QUERIES, candidates: int = CANDIDATES) -> list[Asked]:
     """Return queries in the words of an index, from documents spread over it, and their stage-1 candidates.
 
-    A query is the first sentence of the middle of a document, at most 16 words: what is measured is drift,
-    and for that it need not be a good question.
+    A query is a sentence from the middle of a document, at most 16 words: what is measured is drift, and for
+    that it need not be a good question.
     """
     summaries = [each for each in index.documents() if each.passages]
     step = max(1, len(summaries) // max(1, queries))
     asked: list[Asked] = []
     for summary in summaries[::step][:queries]:
         text = index.document(summary.id).text
-        query = _sentence(text[len(text) // 2 :]) or _sentence(text)
+        query = _sentence(text[len(text) // 2 :], skip=1) or _sentence(text)
         if query:
             hits = index.search(query, candidates)
             asked.append((query, [hit.passage.text for hit in hits]))
@@ -152,9 +152,9 @@ def _ranks(values: Numbers) -> Numbers:
     return (np.cumsum(counts) - (counts - 1) / 2)[places]
 
 
-def _sentence(text: str) -> str:
-    """Return the first whole sentence of some words, at most 16 words of it."""
-    for part in re.split(r"(?<=[.!?])\s+|\n\s*\n", text):
+def _sentence(text: str, skip: int = 0) -> str:
+    """Return the first sentence of some words behind those skipped, at most 16 words of it."""
+    for part in re.split(r"(?<=[.!?])\s+|\n\s*\n", text)[skip:]:
         words = part.split()
         if len(words) > 3 and any(character.isalpha() for character in part):
             return " ".join(words[:_QUERY_WORDS])

@@ -15,8 +15,6 @@ from ..errors import MissingExtraError, ModelError, ModelInvalidError
 
 __all__ = ["write_int8"]
 
-_LARGE = 2**30
-"""Bytes of weights from which on they go into a file of their own: protobuf ends at twice that."""
 _QUANTISED = {"DynamicQuantizeLinear", "MatMulInteger", "QLinearMatMul", "DequantizeLinear", "QuantizeLinear"}
 
 
@@ -33,12 +31,12 @@ def write_int8(source: Path, target: Path) -> None:
         from onnxruntime import quantization
     except ImportError as exc:
         raise MissingExtraError("onnx", "convert", f"an 8-bit copy of {source}") from exc
-    _check(source, onnx)
+    outside = _check(source, onnx)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as place:
             fused, made = Path(place) / "fused.onnx", Path(place) / "made.onnx"
-            _fuse(source, fused)
+            _fuse(source, fused, outside)
             _mark(fused, onnx)
             quantization.quantize_dynamic(
                 fused,
@@ -48,7 +46,7 @@ def write_int8(source: Path, target: Path) -> None:
                 weight_type=quantization.QuantType.QInt8,
                 extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
             )
-            if "MatMulInteger" not in _operators(made, onnx):
+            if all(node.op_type != "MatMulInteger" for node in _graph(made, onnx).node):
                 raise ModelInvalidError(f"{source} has no weights that could be held in 8 bits")
             made.replace(target)
     except OSError as exc:
@@ -58,32 +56,34 @@ def write_int8(source: Path, target: Path) -> None:
         ) from exc
 
 
-def _check(source: Path, onnx: Any) -> None:
-    found = _QUANTISED & _operators(source, onnx)
+def _check(source: Path, onnx: Any) -> bool:
+    """Refuse what is in 8 bits already; return whether the weights lie in a file of their own."""
+    graph = _graph(source, onnx)
+    found = _QUANTISED & {node.op_type for node in graph.node}
     if found:
         raise ModelInvalidError(
             f"{source} holds 8-bit numbers already ({', '.join(sorted(found))}); name the float32 model it "
             "was made from"
         )
+    return any(each.data_location == onnx.TensorProto.EXTERNAL for each in graph.initializer)
 
 
-def _operators(file: Path, onnx: Any) -> set[str]:
+def _graph(file: Path, onnx: Any) -> Any:
     try:
-        graph = onnx.load(str(file), load_external_data=False).graph
+        return onnx.load(str(file), load_external_data=False).graph
     except Exception as exc:  # protobuf's own errors, of several kinds
         raise ModelInvalidError(f"cannot read {file} ({exc}); fetch the model again") from exc
-    return {node.op_type for node in graph.node}
 
 
-def _fuse(source: Path, target: Path) -> None:
-    """Fold constants and fuse nodes, as far as holds for any processor."""
+def _fuse(source: Path, target: Path, outside: bool) -> None:
+    """Fold constants and fuse nodes, as far as holds for any processor; ``outside``: weights lie apart."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(target)
     options.log_severity_level = 4
-    if sum(part.stat().st_size for part in source.parent.glob(f"{source.name}*")) > _LARGE:
+    if outside:  # else the fused graph would look for them beside itself
         options.add_session_config_entry(
             "session.optimized_model_external_initializers_file_name", f"{target.name}.data"
         )
