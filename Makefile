@@ -14,6 +14,7 @@ demo: $(VENV)/installed   ## index the Python standard library's documentation a
 	@$(BIN)/secondpass demo
 
 test: $(VENV)/installed-dev   ## the whole suite
+	@sh scripts/install_chromium.sh
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/installed-dev   ## style, types, layers

@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from report_samples import STAMP, TEXT, comparison
+from report_samples import (
+    MEASURES,
+    STAMP,
+    TEXT,
+    calibration,
+    comparison,
+    evaluation,
+    sources,
+    verdict,
+)
 from secondpass.errors import InputError
-from secondpass.report import best_sentences, compare_page
+from secondpass.evaluation.values import Ceiling, Paired
+from secondpass.report import best_sentences, compare_page, evaluation_page, verdict_page
+from secondpass.report.labels import Box, Label, place_labels
 from secondpass.report.markup import Markup, joined, number, tag, text
 from secondpass.report.moves import CUT, ROW, Line, movement
+from secondpass.report.pareto import Dot, pareto
 from secondpass.report.passages import passage_text, shortened
+from secondpass.report.plots import ceiling_bar, interval, interval_scale
 from secondpass.report.sentences import sentences
 
 VOID = {"br", "hr", "input", "meta"}
@@ -351,3 +365,184 @@ def test_the_style_and_the_script_come_with_the_package() -> None:
     assert {each.name for each in assets.iterdir()} == {"page.css", "page.js"}
     for each in assets.iterdir():
         assert "</" not in each.read_text(encoding="utf-8")
+
+
+# The report of eval
+
+
+def rows_of(outline: Outline) -> list[str]:
+    return [data for inside, data in outline.texts if inside == "span" and data.startswith("query number")]
+
+
+@pytest.mark.parametrize(
+    ("interval", "title"),
+    [
+        ((0.01, 0.2), "The second pass helps: +0.100 nDCG@10"),
+        ((-0.01, 0.2), "The second pass makes no sure difference: +0.100 nDCG@10"),
+        ((-0.2, -0.01), "The second pass hurts: +0.100 nDCG@10"),
+    ],
+)
+def test_the_headline_is_as_sure_as_the_interval(interval: tuple[float, float], title: str) -> None:
+    outline = checked(evaluation_page(evaluation(interval=interval), STAMP))
+    assert [data for inside, data in outline.texts if inside == "h1"] == [title]
+    assert "hybrid 20 > minilm-l6 reaches 0.700 nDCG@10, hybrid alone 0.600" in outline.words()
+
+
+def test_queries_stand_biggest_change_first_and_carry_what_they_are_ordered_by() -> None:
+    outline = checked(evaluation_page(evaluation(), STAMP))
+    assert rows_of(outline) == [f"query number {n}" for n in (0, 1, 3, 2)]
+    changes = [float(each["data-change"] or "") for each in outline.classes("row")]
+    assert changes == pytest.approx([0.7, -0.5, 0.2, 0.0])
+
+
+def test_lists_mark_what_is_relevant_and_say_where_it_stands() -> None:
+    outline = checked(evaluation_page(evaluation(), STAMP, sources()))
+    words = outline.words()
+    assert words.count("The first one stands at rank 5 in stage 1 and at rank 2 after stage 2.") == 3
+    assert words.count("None is among the 20 candidates: stage 2 could not help here.") == 1
+    assert len(outline.classes("relevant")) == 2 * 3
+    accents = [each for each in outline.classes("move") if "up" in (each["class"] or "")]
+    assert len(accents) == 3
+    assert "handbook-4.txt:4-7" in words
+
+
+def test_lists_without_passages_name_the_documents() -> None:
+    words = checked(evaluation_page(evaluation(), STAMP, sources(known=False))).words()
+    assert "/srv/letting/handbook-4.txt" in words
+    assert ":4-7" not in words
+
+
+def test_an_evaluation_says_what_it_rests_on() -> None:
+    words = checked(evaluation_page(evaluation(synthetic=True), STAMP)).words()
+    assert "Synthetic queries." in words
+    assert "a document scores as its best passage" in words
+    assert "50% in stage 1's first 3 already" in words
+    assert "+0.100" in words
+    assert "+0.010 to +0.200" in words
+    plain = checked(evaluation_page(evaluation(unit="passage"), STAMP)).words()
+    assert "Synthetic queries." not in plain
+    assert "Passages were judged." in plain
+
+
+def test_an_evaluation_without_a_reranker() -> None:
+    value = evaluation()
+    alone = replace(
+        value,
+        rows=(value.rows[0],),
+        per_query=tuple(
+            replace(each, values={measure: row[:1] for measure, row in each.values.items()})
+            for each in value.per_query
+        ),
+    )
+    words = checked(evaluation_page(alone, STAMP)).words()
+    assert "dense reaches 0.550 nDCG@10" in words
+    assert "Query by query" not in words
+
+
+def test_a_better_stage_1_alone_is_named() -> None:
+    value = evaluation()
+    higher = replace(value.rows[0], means=dict.fromkeys(MEASURES, 0.9))
+    words = checked(evaluation_page(replace(value, rows=(higher, *value.rows[1:])), STAMP)).words()
+    assert "But dense alone reaches 0.900, without a second pass." in words
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1))
+def test_an_interval_is_drawn_inside_its_box(one: float, two: float, three: float) -> None:
+    low, middle, high = sorted((one, two, three))
+    paired = Paired(middle, low, high, 0.5, 1, 1, 1)
+    drawing = Outline(interval(paired, interval_scale([paired])))
+    reach = drawing.classes("reach")[0]
+    dot = float(drawing.all("circle")[0]["cx"] or "")
+    left, right = float(reach["x1"] or ""), float(reach["x2"] or "")
+    assert 4 < left <= dot <= right < 116
+    kind = (drawing.all("svg")[0]["class"] or "").split()[1]
+    assert kind == ("better" if low > 0 else "worse" if high < 0 else "open")
+
+
+def test_shares_fill_their_bar() -> None:
+    drawing = Outline(ceiling_bar(Ceiling("dense", 3, 20, 0.5, 0.3, 0.2)))
+    spans = [(float(each["x"] or ""), float(each["width"] or "")) for each in drawing.all("rect")]
+    assert spans == [(0, 50), (50, 30), (80, 20)]
+
+
+# The report of worth-it
+
+
+def test_the_verdict_is_the_title_and_its_setting_is_set_off() -> None:
+    outline = checked(verdict_page(verdict(), STAMP, [calibration()]))
+    title = "Use minilm-l6 on 20 hybrid candidates: +0.047 nDCG@10 for 130 ms."
+    assert [data for inside, data in outline.texts if inside == "h1"] == [title]
+    words = outline.words()
+    for said in (
+        "minilm-l6 unless hybrid margin >= 0.0731",
+        "44 ms",
+        "nDCG@10 lost (95 % interval -0.002 to +0.011)",
+        "minilm-l6 and late-interaction share 62% of their first 3 hits.",
+        "100 candidates were left out",
+        "50 queries over 2,498 passages (a made-up collection)",
+        "79.0%",
+        "nothing kept",
+    ):
+        assert said in words
+    assert len([tag for tag, each in outline.tags if tag == "tr" and each.get("class") == "chosen"]) == 1
+    dots = [each for each in outline.classes("chosen") if "cx" in each]
+    assert len(dots) == 2  # the plot is drawn for wide and for narrow pages
+
+
+def test_without_judgments_the_plot_is_of_changes() -> None:
+    words = checked(verdict_page(verdict(judged=False, kind="unjudged"), STAMP)).words()
+    assert "Change against latency" in words
+    assert "Without judgments nobody can say which is better" in words
+    assert "nDCG@10 lost" not in words
+    assert "Everything that was tried" in words
+
+
+def test_a_verdict_without_a_gate_says_why() -> None:
+    value = replace(verdict(synthetic=True), gate=None, gate_note="no rule was worth having")
+    words = checked(verdict_page(value, STAMP)).words()
+    assert "no rule was worth having" in words
+    assert "Synthetic queries." in words
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.01, 100_000), st.floats(0, 1), st.booleans(), st.text(min_size=1, max_size=30)),
+        min_size=1,
+        max_size=12,
+    )
+)
+def test_any_dots_are_drawn_inside_the_plot(values: list[tuple[float, float, bool, str]]) -> None:
+    dots = [Dot(name, name[:3], "5", ms, value, best) for ms, value, best, name in values]
+    drawing = Outline(pareto(dots, "nDCG@10"))
+    widths = [float((each["viewbox"] or "").split()[2]) for each in drawing.all("svg")]
+    assert len(widths) == 2
+    circles = drawing.all("circle")
+    assert len(circles) == 2 * len(dots)
+    for place, circle in enumerate(circles):
+        assert 40 < float(circle["cx"] or "") < widths[place // len(dots)]
+        assert 20 < float(circle["cy"] or "") < 400
+
+
+@given(
+    st.lists(st.tuples(st.integers(50, 350), st.integers(50, 350), st.text(max_size=20)), max_size=15),
+)
+def test_labels_cover_neither_each_other_nor_a_dot(values: list[tuple[int, int, str]]) -> None:
+    labels = [Label(text, x, y, needed=True) for x, y, text in values]
+    within = Box(0, 0, 400, 400)
+    dots = [(label.x, label.y) for label in labels]
+    placed = place_labels(labels, dots, within, [Box(0, 199, 400, 201)])
+    boxes = [each.box for each in placed]
+    assert all(within.holds(box) for box in boxes)
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(box.left < x < box.right and box.top < y < box.bottom for box in boxes for x, y in dots)
+    assert not any(box.top < 200 < box.bottom for box in boxes)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_names_stay_text_in_the_other_reports(hostile: str) -> None:
+    value = evaluation()
+    asked = tuple(replace(each, query=hostile) for each in value.per_query)
+    page = evaluation_page(replace(value, per_query=asked, origin=hostile[:200]), STAMP, sources())
+    assert len(checked(page).all("script")) == 1
+    told = replace(verdict(), sentences=(hostile[:200],), origin=hostile[:200], left_out=hostile[:200])
+    assert len(checked(verdict_page(told, STAMP, [calibration()])).all("script")) == 1

@@ -319,5 +319,7 @@ def _all_candidates(result: SearchResult) -> Markup:
         rows.append([where(hit.passage), *figures])
     shown = f"{len(rows)} of {len(result.ranked)}" if len(rows) < len(result.ranked) else f"{len(rows)}"
     title = f"All candidates ({shown})"
-    listed = table(f"Candidates for: {shortened(result.query, 80)}", head, rows, sortable=True)
+    listed = table(
+        f"As {result.reranker} ranks them for: {shortened(result.query, 80)}", head, rows, sortable=True
+    )
     return tag("details", None, tag("summary", None, title), listed)

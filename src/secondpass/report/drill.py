@@ -130,7 +130,6 @@ def _row(
         tag(
             "div",
             {"class": "drill"},
-            tag("p", {"class": "facts"}, f"Query {shortened(each.query_id, 80)}"),
             _lists(each, settings, sources) if sources else "",
             _all_settings(evaluation, each)
             if len(evaluation.rows) > 2 or len(evaluation.measures) > 1
@@ -144,7 +143,9 @@ def _all_settings(evaluation: Evaluation, each: PerQuery) -> Markup:
         [row.setting.name, *(f"{each.values[measure][place]:.3f}" for measure in evaluation.measures)]
         for place, row in enumerate(evaluation.rows)
     ]
-    return table("Under every setting", ["Setting", *evaluation.measures], rows)
+    return table(
+        f"Query {shortened(each.query_id, 80)} under every setting", ["Setting", *evaluation.measures], rows
+    )
 
 
 def _lists(each: PerQuery, settings: tuple[Setting, Setting], sources: Sources) -> Markup:

@@ -138,7 +138,7 @@ def _differences(evaluation: Evaluation) -> Markup | str:
 
 def _against(measure: str, rows: Sequence[Row]) -> Markup:
     reach = interval_scale([row.against[measure] for row in rows])
-    head: list[Child] = ["Setting", "Difference", "95 % interval", "", "p", "Won", "Lost", "Same"]
+    head: list[Child] = ["Setting", "Difference", "95 % interval", "p", "Won", "Lost", "Same"]
     cells: list[list[Child]] = []
     for row in rows:
         each = row.against[measure]
@@ -146,8 +146,7 @@ def _against(measure: str, rows: Sequence[Row]) -> Markup:
             [
                 row.setting.name,
                 f"{each.difference:+.3f}",
-                f"{each.low:+.3f} to {each.high:+.3f}",
-                interval(each, reach),
+                [f"{each.low:+.3f} to {each.high:+.3f} ", interval(each, reach)],
                 "<0.001" if each.p < 0.001 else f"{each.p:.3f}",
                 f"{each.wins:,}",
                 f"{each.losses:,}",

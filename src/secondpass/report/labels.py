@@ -12,6 +12,8 @@ SIZE = 12
 LETTER = 0.62
 """Mean width of a letter in ems: the widest of the usual system fonts (DejaVu Sans, Verdana)."""
 BOLD = 0.7
+# Above and left first: nothing better and faster lies there, so the frontier leaves it free.
+_SIDES = ((-1, -1), (1, 0), (0, -1), (0, 1), (1, 1), (1, -1), (-1, 0), (-1, 1))
 DOT = 7
 """Half the side of the square around a dot that is kept free."""
 
@@ -68,15 +70,21 @@ class Placed:
     distance: float
 
 
-def place_labels(labels: Sequence[Label], dots: Sequence[tuple[float, float]], within: Box) -> list[Placed]:
+def place_labels(
+    labels: Sequence[Label],
+    dots: Sequence[tuple[float, float]],
+    within: Box,
+    lines: Sequence[Box] = (),
+) -> list[Placed]:
     """Return the labels that found a place, in order; the first ones choose first.
 
     Args:
         labels: the most important first.
         dots: every dot, labelled or not; none is covered.
         within: no label leaves it.
+        lines: no label crosses them.
     """
-    taken = [Box(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in dots]
+    taken = [Box(x - DOT, y - DOT, x + DOT, y + DOT) for x, y in dots] + list(lines)
     placed: list[Placed] = []
     for label in labels:
         for box, distance in _places(label):
@@ -88,11 +96,11 @@ def place_labels(labels: Sequence[Label], dots: Sequence[tuple[float, float]], w
 
 
 def _places(label: Label) -> Iterator[tuple[Box, float]]:
-    """Yield places around the dot: right, left, above, below, the corners; then further away."""
+    """Yield places around the dot: the sides in order; then further away."""
     width = len(label.text) * SIZE * (BOLD if label.bold else LETTER) + 2
     height = SIZE * 1.3
     for gap in (9.0, 16.0, 26.0, 40.0, 58.0, 80.0) if label.needed else (9.0,):
-        for across, down in ((1, 0), (-1, 0), (0, -1), (0, 1), (1, -1), (-1, -1), (1, 1), (-1, 1)):
+        for across, down in _SIDES:
             left = label.x + (gap if across > 0 else -gap - width if across < 0 else -width / 2)
             top = label.y + (gap if down > 0 else -gap - height if down < 0 else -height / 2)
             yield Box(left, top, left + width, top + height), gap

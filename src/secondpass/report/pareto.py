@@ -163,6 +163,24 @@ def _series(dots: Sequence[Dot], axes: _Axes) -> list[Markup]:
     return lines
 
 
+def _stairs(dots: Sequence[Dot], axes: _Axes) -> list[Box]:
+    """Return the stretches of the frontier, each a pixel to both sides."""
+    best = sorted((dot for dot in dots if dot.frontier), key=lambda dot: (dot.ms, dot.value))
+    boxes = []
+    for before, after in pairwise(best):
+        left, right, high, low = (
+            axes.x(before.ms),
+            axes.x(after.ms),
+            axes.y(after.value),
+            axes.y(before.value),
+        )
+        boxes += [Box(left, low - 1, right, low + 1), Box(right - 1, high, right + 1, low)]
+    if best:
+        level = axes.y(best[-1].value)
+        boxes.append(Box(axes.x(best[-1].ms), level - 1, axes.right, level + 1))
+    return boxes
+
+
 def _frontier(dots: Sequence[Dot], axes: _Axes) -> Markup:
     """Return the best that can be had within a time, as stairs."""
     best = sorted((dot for dot in dots if dot.frontier), key=lambda dot: (dot.ms, dot.value))
@@ -207,9 +225,10 @@ def _labels(dots: Sequence[Dot], axes: _Axes, size: tuple[int, int]) -> list[Pla
 
     labels = [label(dot, dot.name, needed=True) for dot in named]
     labels += [label(dot, dot.name) for dot in rest if ends[dot.series] is dot]
-    labels += [label(dot, dot.short) for dot in rest if ends[dot.series] is not dot and dot.short]
+    if size == WIDE:
+        labels += [label(dot, dot.short) for dot in rest if ends[dot.series] is not dot and dot.short]
     spots = [(axes.x(dot.ms), axes.y(dot.value)) for dot in dots]
-    return place_labels(labels, spots, Box(_LEFT, 18, size[0], axes.bottom - 2))
+    return place_labels(labels, spots, Box(_LEFT, 18, size[0], axes.bottom - 2), _stairs(dots, axes))
 
 
 def _label(placed: Placed) -> Markup:

@@ -15,7 +15,7 @@ __all__ = ["one_folder", "opening", "passage_text", "shortened", "stage1_facts",
 MOST_CHARACTERS = 4_000
 """Of a passage's text; what is left out is said."""
 MOST_ON_A_LINE = 300
-MOST_OF_A_PLACE = 1_000
+MOST_OF_A_PLACE = 500
 
 _STRUCTURED = re.compile(r"[ \t]*(?:[-*+•|>#=~`:.]|\d+[.)]\s|\S+:$)")
 _PARAGRAPH = re.compile(r"(?:\n[ \t]*){2,}")
@@ -35,25 +35,25 @@ def opening(passage: Passage) -> str:
 
 def where(passage: Passage) -> Markup:
     """Return folder, file and lines apart: a narrow page cuts the folder first, and never the lines."""
-    shown = shortened(place(passage), MOST_OF_A_PLACE)
-    cut = folder_length(shown)
-    colon = max(shown.rfind(":"), cut)
+    path, colon, lines = place(passage).rpartition(":")
+    shown = path if len(path) <= MOST_OF_A_PLACE else "…" + path[-MOST_OF_A_PLACE:]
+    cut = _folder_length(shown)
     return tag(
         "span",
-        {"class": "where", "title": shown},
+        {"class": "where", "title": shown + colon + lines},
         tag("span", {"class": "folder"}, tag("bdi", None, shown[:cut])) if cut else "",
-        tag("span", {"class": "file"}, tag("bdi", None, shown[cut:colon])),
-        tag("span", {"class": "lines"}, shown[colon:]),
+        tag("span", {"class": "file"}, tag("bdi", None, shown[cut:])),
+        tag("span", {"class": "lines"}, colon + lines),
     )
 
 
 def one_folder(passages: Iterable[Passage]) -> bool:
     """Whether all stand in the same folder, so that lists need not name it."""
     shown = [place(passage) for passage in passages]
-    return len({each[: folder_length(each)] for each in shown}) == 1
+    return len({each[: _folder_length(each)] for each in shown}) == 1
 
 
-def folder_length(shown: str) -> int:
+def _folder_length(shown: str) -> int:
     """Return where the name of the file begins in a place."""
     return max(shown.rfind("/"), shown.rfind("\\")) + 1
 

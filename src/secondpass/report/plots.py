@@ -92,7 +92,7 @@ def interval(paired: Paired, reach: float) -> Markup:
     def at(value: float) -> float:
         return middle + half * max(-1.0, min(1.0, value / reach))
 
-    kind = "sure" if paired.low > 0 or paired.high < 0 else "open"
+    kind = "better" if paired.low > 0 else "worse" if paired.high < 0 else "open"
     told = f"{paired.difference:+.3f}, 95 % interval {paired.low:+.3f} to {paired.high:+.3f}"
     return tag(
         "svg",

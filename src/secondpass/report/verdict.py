@@ -71,8 +71,8 @@ def _plot(verdict: Verdict) -> Markup:
 
 def _dot(verdict: Verdict, row: SweepRow) -> Dot:
     setting = row.setting
-    roles = {verdict.chosen: "chosen", verdict.challenger: "challenger", verdict.baseline: "baseline"}
-    role = next((name for each, name in roles.items() if each == setting), "")
+    roles = [(verdict.chosen, "chosen"), (verdict.challenger, "challenger"), (verdict.baseline, "baseline")]
+    role = next((name for each, name in roles if each == setting), "")
     changed = 0.0 if row.change is None else row.change.changed
     return Dot(
         name=setting.name,
@@ -145,7 +145,7 @@ def _sweep(verdict: Verdict) -> Markup:
     reach = interval_scale(gains)
     head: list[Child] = ["Setting", "Latency"]
     if judged:
-        head += [str(verdict.measure), "Gain", ""]
+        head += [str(verdict.measure), "Gain"]
     head += [f"New of {verdict.k}", "New first hit"]
     rows = [_sweep_row(row, judged, reach) for row in verdict.rows]
     chosen = next((place for place, row in enumerate(verdict.rows) if row.setting == verdict.chosen), None)
@@ -167,8 +167,10 @@ def _sweep_row(row: SweepRow, judged: bool, reach: float) -> list[Child]:
     cells: list[Child] = [row.setting.name, milliseconds(row.latency_ms)]
     if judged:
         cells.append("-" if row.quality is None else f"{row.quality:.3f}")
-        cells.append("-" if row.gain is None else f"{row.gain.difference:+.3f}")
-        cells.append("" if row.gain is None else interval(row.gain, reach))
+        gain: Child = "-"
+        if row.gain is not None:
+            gain = [f"{row.gain.difference:+.3f} ", interval(row.gain, reach)]
+        cells.append(gain)
     if row.change is None:
         return [*cells, "-", "-"]
     return [*cells, f"{row.change.changed:.2f}", f"{row.change.new_first_share:.0%}"]

@@ -23,7 +23,7 @@ for (const tools of document.querySelectorAll(".tools")) {
   const list = tools.parentElement;
   const entries = Array.from(list.children).filter((each) => each !== tools && each.dataset.place !== undefined);
   const [search, found] = [tools.querySelector("input"), tools.querySelector(".found")];
-  const texts = entries.map((each) => each.textContent.toLowerCase());
+  const texts = entries.map((each) => each.querySelector("h2, .asked").textContent.toLowerCase());
   search.addEventListener("input", () => {
     const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
     let shown = 0;
