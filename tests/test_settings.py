@@ -55,6 +55,7 @@ def test_each_setting_can_be_a_variable(tmp_path: Path) -> None:
         "deadline": ("0.5s", 500.0),
         "cache": ("off", False),
         "gate": ("minilm-l6 unless dense margin >= 0.25", Gate("minilm-l6", "dense", "margin", 0.25)),
+        "min_precision": ("0.8", 0.8),
     }
     assert {setting.field for setting in KEYS} == set(values)
     variables = {setting.variable: values[setting.field][0] for setting in KEYS}
@@ -70,7 +71,9 @@ def test_each_setting_can_be_a_key(tmp_path: Path) -> None:
         'index = "there"\nreranker = "none"\ncandidates = 9\nk = 2\nstage1 = "lexical"\nprecision = "fp32"\n'
         'store = "chroma"\n'
         'size = 100\noverlap = 0\ntext-field = "body"\nencoding = "cp1250"\nmax-file-size = 1000\n'
-        'gitignore = false\nquiet = true\ndeadline = 80\ncache = false\ngate = "minilm-l6 unless hybrid top >= 0.03"\n',
+        "gitignore = false\nquiet = true\ndeadline = 80\ncache = false\n"
+        "min-precision = 0.75\n"
+        'gate = "minilm-l6 unless hybrid top >= 0.03"\n',
     )
     settings = load({}, {}, tmp_path)
     assert settings.given == {setting.field for setting in KEYS}

@@ -12,6 +12,7 @@ from ..wording import percent
 
 if TYPE_CHECKING:
     from ..calibration import Calibration, Lookup
+    from ..scores import ScoreCache
     from ..types import Reranker, SearchResult
 
 __all__ = ["Bar", "facts", "looked_up", "shape", "usable", "weeded"]
@@ -43,11 +44,20 @@ class Bar:
         )
 
 
-def looked_up(folder: Path, rerankers: Sequence[Reranker]) -> dict[str, Lookup]:
-    """Return what calibration there is beside an index for each re-ranker, by its name."""
-    from ..calibration import lookup
+def looked_up(
+    folder: Path, rerankers: Sequence[Reranker], cache: ScoreCache | None = None
+) -> dict[str, Lookup]:
+    """Return what calibration there is beside an index for each re-ranker, by its name.
 
-    return {reranker.name: lookup(folder, reranker) for reranker in rerankers}
+    With a cache, how a model scores the probes it is known by is read from there.
+    """
+    if not rerankers:
+        return {}
+    from ..calibration import lookup
+    from ..scores import CachedReranker
+
+    readers = [each if cache is None else CachedReranker(each, cache) for each in rerankers]
+    return {each.name: lookup(folder, each) for each in readers}
 
 
 def usable(found: dict[str, Lookup]) -> dict[str, Any]:
@@ -95,13 +105,16 @@ def facts(result: SearchResult, found: dict[str, Lookup], bar: Bar | None) -> li
     return said
 
 
-def shape(bar: Bar | None) -> dict[str, object] | None:
-    """Return ``min_precision`` of ``search --json``."""
+def shape(result: SearchResult, bar: Bar | None) -> dict[str, object]:
+    """Return what ``search --json`` says of a wanted precision."""
     if bar is None:
-        return None
+        return {"min_precision": None, "nothing_relevant": False}
     return {
-        "precision": bar.precision,
-        "threshold": bar.threshold,
-        "left_out": bar.left_out,
-        "best_probability": bar.best,
+        "min_precision": {
+            "precision": bar.precision,
+            "threshold": bar.threshold,
+            "left_out": bar.left_out,
+            "best_probability": bar.best,
+        },
+        "nothing_relevant": not result.hits,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InputError
-from . import html_out, options, queries, settings
+from . import calibrated, html_out, options, queries, settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,7 +101,8 @@ def _compare(
     from .progress import counting
 
     with opened(chosen, names) as (source, rerankers):
-        engine = Engine(source, None, chosen.candidates, chosen.stage1)
+        known = calibrated.usable(calibrated.looked_up(source.path, rerankers))
+        engine = Engine(source, None, chosen.candidates, chosen.stage1, calibrations=known)
         with counting("comparing", len(asked), chosen.quiet or len(asked) == 1) as advance:
             comparisons: list[Comparison] = []
             highlights: dict[tuple[str, str, str], tuple[int, int]] = {}

@@ -18,6 +18,7 @@ __all__ = [
     "IndexFolder",
     "Json",
     "K",
+    "MinPrecision",
     "Precision",
     "Quiet",
     "RerankerName",
@@ -44,6 +45,7 @@ Stage1 = Annotated[str | None, option("--stage1", key="stage1", metavar="HOW")]
 Deadline = Annotated[str | None, option("--deadline", key="deadline", metavar="TIME")]
 Cache = Annotated[bool | None, option("--cache/--no-cache", key="cache")]
 Precision = Annotated[str | None, option("--precision", key="precision", metavar="KIND")]
+MinPrecision = Annotated[str | None, option("--min-precision", key="min-precision", metavar="SHARE")]
 Quiet = Annotated[bool | None, option("--quiet", "-q", key="quiet")]
 Where = Annotated[
     list[str] | None,

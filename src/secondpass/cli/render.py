@@ -19,7 +19,13 @@ __all__ = ["STAGE1_SCORES", "flowing", "percent", "scores", "show_search", "stag
 SEPARATOR = "  ·  "
 
 
-def show_search(console: Console, result: SearchResult, taken: list[str], base: Path | None = None) -> None:
+def show_search(
+    console: Console,
+    result: SearchResult,
+    taken: list[str],
+    base: Path | None = None,
+    nothing: str = "no passage found",
+) -> None:
     """Print the hits of one query.
 
     Args:
@@ -27,10 +33,11 @@ def show_search(console: Console, result: SearchResult, taken: list[str], base: 
         result: what was found.
         taken: what the footer says was used, a few words each.
         base: folder from which sources are shown; the working directory by default.
+        nothing: what to say where there is no hit.
     """
     emit(console, _title(result.query), "")
     if not result.hits:
-        emit(console, Text("no passage found", style="yellow"), "")
+        emit(console, Text(nothing, style="yellow"), "")
     words = QueryWords(result.query)
     for hit in result.hits:
         emit(console, *_hit(console, hit, result, words, base), "")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from . import options, queries, settings
+from . import calibrated, options, queries, settings
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..calibration import Lookup
+    from ..types import SearchResult
 
 __all__ = ["EXAMPLE", "NAME", "command", "taken"]
 
@@ -28,6 +32,7 @@ def command(
     where: options.Where = None,
     deadline: options.Deadline = None,
     cache: options.Cache = None,
+    min_precision: options.MinPrecision = None,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
@@ -44,10 +49,32 @@ def command(
         "precision": precision,
         "deadline": deadline,
         "cache": cache,
+        "min_precision": min_precision,
         "quiet": quiet,
     }
     chosen = settings.load(flags)
     asked, conditions = queries.one(query), queries.where(where)
+    result, found = _search(chosen, asked, conditions)
+    bar = None
+    if chosen.min_precision is not None:
+        result, bar = calibrated.weeded(result, found, chosen.min_precision)
+    if as_json:
+        from . import jsonout
+
+        jsonout.emit({**jsonout.search_result(result, chosen.candidates), **calibrated.shape(result, bar)})
+        return 0
+    from . import render, terminal
+
+    said = [*taken(chosen, result.reranker), *calibrated.facts(result, found, bar)]
+    nothing = bar.nothing if bar is not None and bar.left_out else "no passage found"
+    render.show_search(terminal.output(), result, said, nothing=nothing)
+    return 0
+
+
+def _search(
+    chosen: Settings, asked: str, conditions: dict[str, str] | None
+) -> tuple[SearchResult, dict[str, Lookup]]:
+    """Return the answer, and what calibration there is for the re-ranker."""
     from ..engine import Engine
     from ..scores import SCORES_FILE, ScoreCache
     from .opening import opened
@@ -56,18 +83,19 @@ def command(
     with opened(chosen, rerankers) as (source, loaded):
         reader = loaded[0] if loaded else None
         kept = ScoreCache(chosen.index / SCORES_FILE) if chosen.cache and reader else None
-        gate = chosen.gate if chosen.gated else None
-        engine = Engine(source, reader, chosen.candidates, chosen.stage1, cache=kept, gate=gate)
-        result = engine.search(asked, chosen.k, where=conditions, deadline_ms=chosen.deadline)
-    if as_json:
-        from . import jsonout
-
-        jsonout.emit(jsonout.search_result(result, chosen.candidates))
-        return 0
-    from . import render, terminal
-
-    render.show_search(terminal.output(), result, taken(chosen, result.reranker))
-    return 0
+        found = calibrated.looked_up(source.path, loaded, kept)
+        # A precision is promised of probabilities, and where the gate skips stage 2 there are none.
+        gate = chosen.gate if chosen.gated and chosen.min_precision is None else None
+        engine = Engine(
+            source,
+            reader,
+            chosen.candidates,
+            chosen.stage1,
+            calibrations=calibrated.usable(found),
+            cache=kept,
+            gate=gate,
+        )
+        return engine.search(asked, chosen.k, where=conditions, deadline_ms=chosen.deadline), found
 
 
 def taken(chosen: Settings, reranker: str) -> list[str]:

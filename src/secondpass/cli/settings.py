@@ -42,6 +42,7 @@ class Settings:
     deadline: float | None
     cache: bool
     gate: Gate | None
+    min_precision: float | None
     gated: bool
     """The re-ranker was given as ``gated``: ``reranker`` is the gate's, and the gate is to be asked first."""
     given: frozenset[str]
@@ -68,6 +69,17 @@ def _whole(least: int) -> Reader:
         return value
 
     return read
+
+
+def _share(value: object, is_text: bool) -> object:
+    if is_text and isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise _WrongError("a number above 0 and at most 1, e.g. 0.8")
+    return float(value)
 
 
 def _choice(*options: str) -> Reader:
@@ -183,6 +195,7 @@ KEYS = (
     Setting("deadline", None, _time, "Most time for an answer, e.g. 100ms; the rest stays unread."),
     Setting("cache", True, _switch, "Take scores from earlier searches."),
     Setting("gate", None, _gate, "When gated stage 2 is skipped; secondpass worth-it --write fits the rule."),
+    Setting("min-precision", None, _share, "Leave out hits less sure than this, e.g. 0.8; see calibrate."),
 )
 
 
