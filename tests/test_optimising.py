@@ -117,7 +117,8 @@ def test_scores_of_the_copy_are_near_and_do_not_depend_on_the_batch(ranker, monk
     done = optimise(ranker, ASKED, max_change=1.0)
     small, full = scores(ranker, "int8"), scores(ranker, "fp32")
     np.testing.assert_array_equal(before, full)
-    assert 0 < np.abs(small - full).max() < 0.2 * full.std() + 0.05
+    assert 0 < np.abs(small - full).max() < 0.5
+    assert np.corrcoef(small, full)[0, 1] > 0.9
     assert done.ways[RUNTIME].drift.largest == pytest.approx(np.abs(small - full).max(), abs=1e-5)
     model = CrossEncoder(ranker)
     alone = [model.score(query, [text])[0] for query, texts in ASKED for text in texts]
