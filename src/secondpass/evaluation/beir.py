@@ -11,11 +11,12 @@ from typing import Any
 
 from ..errors import InputError
 from ..types import Document
-from .lines import LONGEST_DOCUMENT, fault, json_lines
+from .lines import LONGEST_DOCUMENT, fault, json_lines, numbered_lines, whole_grade
+from .trec import Judgment
 
-__all__ = ["CORPUS", "documents", "is_beir", "joined", "text_field"]
+__all__ = ["documents", "is_beir", "joined", "qrels_lines"]
 
-CORPUS = "corpus.jsonl"
+_CORPUS = "corpus.jsonl"
 
 
 def is_beir(folder: Path) -> bool:
@@ -35,21 +36,43 @@ def documents(folder: str | Path) -> Iterator[Document]:
     path = _corpus(Path(folder))
     if not path.is_file():
         raise InputError(
-            f"no {CORPUS} in {folder}; a folder in BEIR layout has one, with _id and text a line"
+            f"no {_CORPUS} in {folder}; a folder in BEIR layout has one, with _id and text a line"
         )
     seen: set[str] = set()
     for number, row in json_lines(path, LONGEST_DOCUMENT):
-        key = text_field(path, number, row, "_id")
+        key = _text_field(path, number, row, "_id")
         if key in seen:
-            fault(path, number, f"the _id {key!r} stands on an earlier line already; ids must be unique")
+            raise fault(
+                path, number, f"the _id {key!r} stands on an earlier line already; ids must be unique"
+            )
         seen.add(key)
         title = row.get("title") or ""
         if not isinstance(title, str) or not isinstance(row.get("text"), str):
-            fault(path, number, f"the document {key!r} needs a 'text' (and may have a 'title'), both strings")
+            raise fault(
+                path, number, f"the document {key!r} needs a 'text' (and may have a 'title'), both strings"
+            )
         text = joined(title, row["text"])
         yield Document(key, text, {"title": title.strip()} if title.strip() else {})
     if not seen:
         raise InputError(f"{path} holds no document; each line is a JSON object with _id, title and text")
+
+
+def qrels_lines(path: Path) -> Iterator[Judgment]:
+    """Yield the judgments in three columns parted by tabs: query id, document id, grade; a header may lead.
+
+    Raises:
+        InputError: a line is wrong; it is named.
+    """
+    first = True
+    for number, text in numbered_lines(path):
+        fields = [field.strip() for field in text.split("\t")]
+        if len(fields) != 3 or not all(fields):
+            raise fault(
+                path, number, f"{len(fields)} columns instead of 3: query-id, corpus-id, score, with tabs"
+            )
+        if not first or fields[2].lstrip("+-").isdecimal():
+            yield number, fields[0], fields[1], whole_grade(path, number, fields[2])
+        first = False
 
 
 def joined(title: str, text: str) -> str:
@@ -57,7 +80,7 @@ def joined(title: str, text: str) -> str:
     return f"{title} {text}".strip()
 
 
-def text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
+def _text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
     """Return a field that must hold something; a number is taken as written.
 
     Raises:
@@ -67,10 +90,10 @@ def text_field(path: Path, number: int, row: dict[str, Any], name: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value.strip():
-        fault(path, number, f"{name!r} is missing or empty; each line needs it")
+        raise fault(path, number, f"{name!r} is missing or empty; each line needs it")
     return value
 
 
 def _corpus(folder: Path) -> Path:
-    plain, packed = folder / CORPUS, folder / f"{CORPUS}.gz"
+    plain, packed = folder / _CORPUS, folder / f"{_CORPUS}.gz"
     return packed if packed.is_file() and not plain.is_file() else plain

@@ -8,28 +8,47 @@ import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..errors import InputError
 
-__all__ = ["LONGEST", "LONGEST_DOCUMENT", "fault", "json_lines", "numbered_lines"]
+__all__ = ["LONGEST", "LONGEST_DOCUMENT", "fault", "json_lines", "numbered_lines", "raw_lines", "whole_grade"]
 
 LONGEST = 1_000_000
 """Bytes of a line that holds a judgment, a query or a place in a run."""
+LARGEST_GRADE = 1_000
+"""trec_eval takes memory for each grade up to the largest."""
 LONGEST_DOCUMENT = 100_000_000
 """Bytes of a line that holds a document."""
 
 
-def fault(path: Path, line: int, what: str) -> NoReturn:
-    """Say what is wrong, and where."""
-    raise InputError(f"{path}:{line}: {what}")
+def fault(path: Path, line: int, what: str) -> InputError:
+    """Return the error that says what is wrong, and where."""
+    return InputError(f"{path}:{line}: {what}")
 
 
-def numbered_lines(path: Path, longest: int = LONGEST) -> Iterator[tuple[int, str]]:
-    r"""Yield number (from 1) and text of each line that is not blank, its line end left out.
+def whole_grade(path: Path, line: int, written: str | int) -> int:
+    """Return a grade.
 
-    UTF-8, a byte order mark is skipped; ``\n`` and ``\r\n`` end a line; a name that ends in ``.gz`` is
-    unpacked on the way. One line is held at a time.
+    Raises:
+        InputError: it is no whole number.
+    """
+    try:
+        grade = int(written)
+    except ValueError as exc:
+        raise fault(
+            path, line, f"the grade {written!r} is no whole number; 0 is not relevant, above is"
+        ) from exc
+    if abs(grade) > LARGEST_GRADE:
+        raise fault(path, line, f"the grade {grade} is beyond {LARGEST_GRADE}; 0 is not relevant, above is")
+    return grade
+
+
+def raw_lines(path: Path, longest: int = LONGEST) -> Iterator[tuple[int, str]]:
+    r"""Yield number (from 1) and text of each line, with its line end.
+
+    UTF-8, a byte order mark is skipped; ``\n`` ends a line; a name that ends in ``.gz`` is unpacked on the
+    way. One line is held at a time.
 
     Raises:
         InputError: the file cannot be read, is not UTF-8 or not text, or has a line that is too long.
@@ -40,15 +59,25 @@ def numbered_lines(path: Path, longest: int = LONGEST) -> Iterator[tuple[int, st
             while raw := stream.readline(longest + 1):
                 number += 1
                 if len(raw) > longest:
-                    fault(
+                    raise fault(
                         path, number, f"the line is longer than {longest:,} bytes; one entry a line, please"
                     )
-                if text := _decoded(path, number, raw):
-                    yield number, text
+                yield number, _decoded(path, number, raw)
     except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
-        fault(path, number + 1, f"not a whole gzip file ({exc}); pack or fetch it again")
+        raise fault(path, number + 1, f"not a whole gzip file ({exc}); pack or fetch it again") from exc
     except OSError as exc:
         raise InputError(f"cannot read {path}: {exc.strerror or exc}") from exc
+
+
+def numbered_lines(path: Path, longest: int = LONGEST) -> Iterator[tuple[int, str]]:
+    r"""Yield number and text of each line that is not blank, without its ``\n`` or ``\r\n``.
+
+    Raises:
+        InputError: as for ``raw_lines``.
+    """
+    for number, text in raw_lines(path, longest):
+        if text.strip():
+            yield number, text.removesuffix("\n").removesuffix("\r")
 
 
 def _opened(path: Path) -> BufferedIOBase:
@@ -56,17 +85,15 @@ def _opened(path: Path) -> BufferedIOBase:
 
 
 def _decoded(path: Path, number: int, raw: bytes) -> str:
-    """Return the text of a line, empty for a blank one."""
     if number == 1:
         raw = raw.removeprefix(b"\xef\xbb\xbf")
     if b"\0" in raw:
-        fault(path, number, "a NUL byte; this is no text in UTF-8")
+        raise fault(path, number, "a NUL byte; this is no text in UTF-8")
     try:
-        text = raw.decode("utf-8")
+        return raw.decode("utf-8")
     except UnicodeDecodeError as exc:
-        fault(path, number, f"not UTF-8 (byte {exc.start + 1} of the line); convert the file first")
-    text = text.removesuffix("\n").removesuffix("\r")
-    return "" if text.isspace() else text
+        what = f"not UTF-8 (byte {exc.start + 1} of the line); convert the file first"
+        raise fault(path, number, what) from exc
 
 
 def json_lines(path: Path, longest: int = LONGEST) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -79,9 +106,9 @@ def json_lines(path: Path, longest: int = LONGEST) -> Iterator[tuple[int, dict[s
         try:
             value = json.loads(text)
         except ValueError as exc:
-            fault(path, number, f"not JSON ({exc}); each line holds one object, {{...}}")
-        except RecursionError:
-            fault(path, number, "nested too deeply to be a judgment, a query or a document")
+            raise fault(path, number, f"not JSON ({exc}); each line holds one object, {{...}}") from exc
+        except RecursionError as exc:
+            raise fault(path, number, "nested too deeply to be a judgment, a query or a document") from exc
         if not isinstance(value, dict):
-            fault(path, number, f"a JSON object is wanted, {{...}}, got {type(value).__name__}")
+            raise fault(path, number, f"a JSON object is wanted, {{...}}, got {type(value).__name__}")
         yield number, value

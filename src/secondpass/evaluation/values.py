@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 __all__ = [
@@ -38,6 +38,8 @@ class Judged:
         origin: where the judgments came from, for people: a path, or a few words.
         synthetic: the queries were made from the documents themselves, not asked by anybody.
         references: query id to a reference answer, where there is one.
+        missing: query id to what was judged relevant and is not in the index. It stays in ``qrels``, as it
+            was written: no ranking can find it, and the measures say so.
     """
 
     queries: Mapping[str, str]
@@ -46,6 +48,7 @@ class Judged:
     origin: str = ""
     synthetic: bool = False
     references: Mapping[str, str] | None = None
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
