@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Box", "Label", "Placed", "place_labels"]
+__all__ = ["NEAR", "Box", "Label", "Placed", "edge", "place_labels"]
 
 SIZE = 12
 """Of the letters, in pixels; ``.plot`` in page.css has the same."""
@@ -14,6 +14,9 @@ LETTER = 0.62
 BOLD = 0.7
 # Above and left first: nothing better and faster lies there, so the frontier leaves it free.
 _SIDES = ((-1, -1), (1, 0), (0, -1), (0, 1), (1, 1), (1, -1), (-1, 0), (-1, 1))
+_SIDES_OF_NOTES = ((1, 0), (0, 1), (0, -1), (1, 1), (1, -1), (-1, 0))
+NEAR = 16
+"""From this distance on a line leads from the dot to its label."""
 DOT = 7
 """Half the side of the square around a dot that is kept free."""
 
@@ -88,11 +91,28 @@ def place_labels(
     placed: list[Placed] = []
     for label in labels:
         for box, distance in _places(label):
-            if within.holds(box) and not any(box.overlaps(other) for other in taken):
+            needs = [box, *_leader(label, box)] if distance > NEAR else [box]
+            free = not any(need.overlaps(other) for need in needs for other in taken)
+            if within.holds(box) and free:
                 placed.append(Placed(label, box, distance))
-                taken.append(box)
+                taken.extend(needs)
                 break
     return placed
+
+
+def edge(label: Label, box: Box) -> tuple[float, float]:
+    """Return the point of a box that is nearest to the label's dot: where its line ends."""
+    return min(max(label.x, box.left), box.right), min(max(label.y, box.top), box.bottom)
+
+
+def _leader(label: Label, box: Box) -> Iterator[Box]:
+    """Yield small boxes along the line from dot to label, beyond the dot's own square."""
+    x, y = edge(label, box)
+    steps = int(max(abs(x - label.x), abs(y - label.y)) // 4)
+    for step in range(1, steps):
+        across, down = label.x + (x - label.x) * step / steps, label.y + (y - label.y) * step / steps
+        if max(abs(across - label.x), abs(down - label.y)) > DOT + 1:
+            yield Box(across - 1, down - 1, across + 1, down + 1)
 
 
 def _places(label: Label) -> Iterator[tuple[Box, float]]:
@@ -100,7 +120,7 @@ def _places(label: Label) -> Iterator[tuple[Box, float]]:
     width = len(label.text) * SIZE * (BOLD if label.bold else LETTER) + 2
     height = SIZE * 1.3
     for gap in (9.0, 16.0, 26.0, 40.0, 58.0, 80.0) if label.needed else (9.0,):
-        for across, down in _SIDES:
+        for across, down in _SIDES if label.needed else _SIDES_OF_NOTES:
             left = label.x + (gap if across > 0 else -gap - width if across < 0 else -width / 2)
             top = label.y + (gap if down > 0 else -gap - height if down < 0 else -height / 2)
             yield Box(left, top, left + width, top + height), gap

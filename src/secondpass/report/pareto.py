@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
-from .labels import SIZE, Box, Label, Placed, place_labels
+from .labels import NEAR, SIZE, Box, Label, Placed, edge, place_labels
 from .markup import Attributes, Markup, joined, tag
 
 __all__ = ["Dot", "pareto"]
@@ -244,8 +244,8 @@ def _label(placed: Placed) -> Markup:
         },
         label.text,
     )
-    if placed.distance <= 16:
+    if placed.distance <= NEAR:
         return text
-    edge = min(max(label.x, box.left), box.right), min(max(label.y, box.top), box.bottom)
-    line = tag("line", {"class": "leader", "x1": label.x, "y1": label.y, "x2": edge[0], "y2": edge[1]})
+    x, y = edge(label, box)
+    line = tag("line", {"class": "leader", "x1": label.x, "y1": label.y, "x2": x, "y2": y})
     return tag("g", None, line, text)
