@@ -1,4 +1,4 @@
-"""Writing settings into ``secondpass.toml``: line by line, so that other keys and comments stay as they are."""
+"""Writing settings into ``secondpass.toml``, line by line: other keys and comments stay as they are."""
 
 from __future__ import annotations
 

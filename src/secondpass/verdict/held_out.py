@@ -8,9 +8,8 @@ splits and averaged.
 The interval is the mean squared standard error of a split, times Student's t. The spread between splits is
 no part of it, since averaging takes it away; the spread between each query's means over the splits would be
 too small, since what one query says of the settings is in all the others' differences. On simulated tables
-in which no setting is better than another (30 re-ranked ones, 10 to 100 queries) this interval is above 0
-in at most 3 % of the cases, where the plain interval of the best of them is in 14 to 29 %:
-tests/test_verdict_held_out.py.
+in which re-ranking gains nothing (30 settings, 10 to 100 queries) this interval is above 0 in at most 4 %
+of the cases, where the plain interval of the best setting is in up to 16 %: tests/test_verdict_held_out.py.
 """
 
 from __future__ import annotations
