@@ -31,7 +31,7 @@ def destination(name: str | None) -> Path | None:
     if name is None:
         return None
     path = Path(name).expanduser()
-    if not name.strip() or path.is_dir():
+    if name.strip() in ("", "-") or path.is_dir():
         raise InputError(f"--html names a file to write, {name!r} is none; try --html report.html")
     if not path.parent.is_dir():
         raise InputError(f"--html: there is no folder {str(path.parent)!r}; make it first")
