@@ -54,27 +54,25 @@ def _table(*columns: str) -> Table:
 
 
 def _figures(made: Calibration) -> Table:
-    """Return log-loss, Brier score and calibration error, before and after."""
-    before = made.before
-    table = _table("on held-out queries", "before", "after")
-    for name, one, other in (
-        ("log-loss", before and f"{before.log_loss:.3f}", f"{made.after.log_loss:.3f}"),
-        ("Brier score", before and f"{before.brier:.3f}", f"{made.after.brier:.3f}"),
-        ("calibration error", before and percent(before.ece), percent(made.after.ece)),
-    ):
-        table.add_row(name, one or "-", other)
+    """Return log-loss, Brier score and calibration error, before (where there was one) and after."""
+    sides = [each for each in (made.before, made.after) if each is not None]
+    table = _table("on held-out queries", *["before", "after"][-len(sides) :])
+    table.add_row("log-loss", *[f"{each.log_loss:.3f}" for each in sides])
+    table.add_row("Brier score", *[f"{each.brier:.3f}" for each in sides])
+    table.add_row("calibration error", *[percent(each.ece) for each in sides])
     return table
 
 
 def _bins(made: Calibration) -> Table:
     """Return what share was relevant where a probability was given, before and after."""
-    table = _table("probability", "before: found", "of", "after: found", "of")
-    for number, after in enumerate(made.after.bins):
-        row = [f"{after.low:.0%}-{after.high:.0%}"]
-        for each in (made.before.bins[number] if made.before else None, after):
-            filled = each is not None and each.pairs
-            row += [f"{each.relevant:.0%}", f"{each.pairs:,}"] if each is not None and filled else ["-", "0"]
-        table.add_row(*row)
+    sides = [each for each in (made.before, made.after) if each is not None]
+    columns = [("before: found", "of"), ("after: found", "of")][-len(sides) :]
+    table = _table("probability", *[name for pair in columns for name in pair])
+    for number, one in enumerate(made.after.bins):
+        cells = [f"{one.low * 100:.0f}-{one.high:.0%}"]
+        for each in (side.bins[number] for side in sides):
+            cells += [f"{each.relevant:.0%}" if each.pairs else "-", f"{each.pairs:,}"]
+        table.add_row(*cells)
     return table
 
 
