@@ -130,7 +130,7 @@ def child(arguments: list[str]) -> tuple[float, float]:
 def cold_search(folder: Path, query: str, runs: int, reranker: str) -> dict[str, Any]:
     """Time `secondpass search` in new processes, files already in the page cache."""
     command = [sys.executable, "-m", "secondpass", "search", query, "--index", str(folder), "--json"]
-    command += ["--reranker", reranker]
+    command += ["--reranker", reranker, "--no-cache"]
     child(command)
     timed = [child(command) for _ in range(runs)]
     return {

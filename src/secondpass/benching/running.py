@@ -113,7 +113,8 @@ def _ask(order: dict[str, Any]) -> dict[str, Any]:
 
 def _cold(order: dict[str, Any], runs: int) -> Spread:
     """Time the command in new processes; a first one, not counted, brings the files into the cache."""
-    words = ["search", "--index", order["index"], "--reranker", order["reranker"], "--json", "--quiet"]
+    words = ["search", "--index", order["index"], "--reranker", order["reranker"], "--no-cache"]
+    words += ["--json", "--quiet"]
     words += ["--candidates", str(order["depths"][0]), "--k", "1", "--stage1", "dense"]
     spent = []
     for run in range(runs + 1):
