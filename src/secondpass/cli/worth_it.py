@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from ..calibration import Calibration
     from ..evaluation.values import Judged
     from ..index import Index
+    from ..types import Reranker
     from ..verdict import Verdict, Wishes
     from .settings import Settings
 
@@ -129,11 +131,12 @@ def command(
     with opened(chosen, names) as (source, loaded):
         questions = asked if judged is None else _judged(judged, file, split, source)
         verdict = _verdict(chosen, source, questions, loaded, wishes, file or "the command line")
+        fitted = [] if report is None else _calibrations(source, loaded)
     given = {one.name: name for one, name in zip(loaded, names, strict=True)}
     written = _written(verdict, given) if write else None
     _show(verdict, written, as_json, every)
     if report is not None:
-        _report(report, verdict)
+        _report(report, verdict, fitted)
     return 0
 
 
@@ -196,7 +199,15 @@ def _show(verdict: Verdict, written: tuple[Path, list[str]] | str | None, as_jso
         worth_it_render.show_written(console, written)
 
 
-def _report(report: Path, verdict: Verdict) -> None:
+def _calibrations(source: Index, loaded: Sequence[Reranker]) -> list[Calibration]:
+    """Return what calibrations lie beside the index; their reliability is drawn in the report."""
+    from .calibrated import looked_up
+
+    found = looked_up(source.path, loaded).values()
+    return [each.calibration for each in found if each.calibration is not None]
+
+
+def _report(report: Path, verdict: Verdict, calibrations: Sequence[Calibration]) -> None:
     from ..report import Stamp, verdict_page
 
-    html_out.write(report, verdict_page(verdict, Stamp.now()))
+    html_out.write(report, verdict_page(verdict, Stamp.now(), calibrations))
