@@ -3,8 +3,8 @@
     python benchmarks/rerank_memory.py                       # about ten minutes on two idle cores
     python benchmarks/rerank_memory.py --counts 100 1000
 
-Each count is a process of its own; its peak resident memory is what the system reports at the end. All windows
-of so much text would take hours, so the many are read by their first window only; a few are read in full.
+Each count is a process of its own; its peak resident memory is what the system reports at the end. To read
+so much text whole would take hours, so the many are read by their first window only; a few are read whole.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,6 +25,7 @@ __all__ = [
     "load_tokenizer",
     "pair_frame",
     "parts",
+    "passing_texts",
     "single_frame",
     "slices",
 ]
@@ -77,15 +78,40 @@ def checked_texts(texts: Sequence[str], what: str) -> list[str]:
     Raises:
         InputError: a bare string instead of a list, or something in it that is not a string.
     """
-    if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
-        raise InputError(f"{what} must be a list of strings, got {type(texts).__name__}")
-    for position, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise InputError(f"{what}[{position}] must be a string, got {type(text).__name__}")
+    _check_strings(texts, what)
     return [clean(text) for text in texts]
 
 
-def slices(texts: Sequence[str]) -> Iterator[list[str]]:
+def passing_texts(texts: Sequence[str], what: str) -> Iterator[str]:
+    """Like ``checked_texts``, but one by one and once: a sequence that makes its texts is never held whole.
+
+    A list or a tuple is checked at once, another sequence as it is read.
+    """
+    if isinstance(texts, list | tuple):
+        _check_strings(texts, what)
+    else:
+        _check_sequence(texts, what)
+    return (clean(_string(text, position, what)) for position, text in enumerate(texts))
+
+
+def _check_strings(texts: Sequence[str], what: str) -> None:
+    _check_sequence(texts, what)
+    for position, text in enumerate(texts):
+        _string(text, position, what)
+
+
+def _check_sequence(texts: object, what: str) -> None:
+    if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
+        raise InputError(f"{what} must be a list of strings, got {type(texts).__name__}")
+
+
+def _string(text: object, position: int, what: str) -> str:
+    if not isinstance(text, str):
+        raise InputError(f"{what}[{position}] must be a string, got {type(text).__name__}")
+    return text
+
+
+def slices(texts: Iterable[str]) -> Iterator[list[str]]:
     """Yield the texts in order, at most 512 and about a million characters at once, to bound memory."""
     part: list[str] = []
     characters = 0

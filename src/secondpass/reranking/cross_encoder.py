@@ -13,7 +13,7 @@ from ..arguments import checked_precision
 from ..errors import InputError, ModelInvalidError, QueryError
 from ..inference import Floats, Row
 from ..models import ModelFolder
-from ..tokenizing import checked_query, checked_texts, load_tokenizer, pair_frame
+from ..tokenizing import checked_query, load_tokenizer, pair_frame, passing_texts
 from ..types import Reading
 from .fingerprints import fingerprint
 from .scorers import open_scorer
@@ -91,10 +91,14 @@ class CrossEncoder:
         return np.array([reading.score for reading in self.read(query, passages)], dtype=np.float32)
 
     def read(self, query: str, passages: Sequence[str]) -> list[Reading]:
-        """Like ``score``, with the tokens that were read and the window that won."""
+        """Like ``score``, with the tokens that were read and the window that won.
+
+        Passages are read in slices of about a million characters, so a ``Sequence`` that makes or fetches
+        its texts when asked for them can hold far more text than fits into memory.
+        """
         query = checked_query(query)
-        texts = checked_texts(passages, "passages")
-        if not texts:
+        texts = passing_texts(passages, "passages")
+        if not len(passages):
             return []
         query_ids = self._tokenizer.encode(query, add_special_tokens=False).ids
         room = self._room(len(query_ids))

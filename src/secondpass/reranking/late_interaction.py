@@ -12,7 +12,7 @@ from ..catalogue import LATE_INTERACTION
 from ..errors import InputError, QueryError
 from ..inference import Floats, Integers, Starts, run_states, unit
 from ..native import best_cosines, minilm_encoder
-from ..tokenizing import MAX_QUERY_TOKENS, checked_query, checked_texts, load_tokenizer, parts, single_frame
+from ..tokenizing import MAX_QUERY_TOKENS, checked_query, load_tokenizer, parts, passing_texts, single_frame
 from ..types import Reading
 from .fingerprints import fingerprint
 from .windows import MAX_WINDOWS, read_windows
@@ -66,10 +66,14 @@ class LateInteraction:
         return np.array([reading.score for reading in self.read(query, passages)], dtype=np.float32)
 
     def read(self, query: str, passages: Sequence[str]) -> list[Reading]:
-        """Like ``score``, with the tokens that were read and the window that won."""
+        """Like ``score``, with the tokens that were read and the window that won.
+
+        Passages are read in slices of about a million characters, so a ``Sequence`` that makes or fetches
+        its texts when asked for them can hold far more text than fits into memory.
+        """
         query = checked_query(query)
-        texts = checked_texts(passages, "passages")
-        if not texts:
+        texts = passing_texts(passages, "passages")
+        if not len(passages):
             return []
         words, mean = self._query(query)
 

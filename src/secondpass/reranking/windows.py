@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
@@ -62,7 +62,7 @@ class _Tokens:
 
 def read_windows(
     tokenizer: Tokenizer,
-    passages: Sequence[str],
+    passages: Iterable[str],
     room: int,
     max_windows: int,
     score: Callable[[list[Ids]], Floats],
