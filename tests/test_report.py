@@ -406,6 +406,14 @@ def test_lists_mark_what_is_relevant_and_say_where_it_stands() -> None:
     assert "handbook-4.txt:4-7" in words
 
 
+def test_what_was_judged_and_is_not_in_the_index_is_said() -> None:
+    given = sources()
+    missing = {"q3": ("/srv/letting/elsewhere.txt",)}
+    told = replace(given, judged=replace(given.judged, missing=missing))
+    words = checked(evaluation_page(evaluation(), STAMP, told)).words()
+    assert "1 document judged relevant. 1 of them is not in the index. None is among" in words
+
+
 def test_lists_without_passages_name_the_documents() -> None:
     words = checked(evaluation_page(evaluation(), STAMP, sources(known=False))).words()
     assert "/srv/letting/handbook-4.txt" in words

@@ -201,6 +201,8 @@ def _found(
     first = [_first_rank(entries) for entries in (before[: setting.candidates], after[: setting.candidates])]
     unit = sources.judged.unit
     text = f"{count(len(relevant), unit)} judged relevant. "
+    if missing := len(sources.judged.missing.get(query_id, ())):
+        text += f"{missing:,} of them {'is' if missing == 1 else 'are'} not in the index. "
     if first[0] is None:
         return f"{text}None is among the {setting.candidates} candidates: stage 2 could not help here."
     return f"{text}The first one stands at rank {first[0]} in stage 1 and at rank {first[1]} after stage 2."
