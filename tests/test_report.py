@@ -296,6 +296,25 @@ def test_no_hits() -> None:
     assert "No passage was found, so minilm-l6 had nothing to read." in outline.words()
 
 
+def test_what_was_not_read_or_not_read_now_is_said() -> None:
+    value = comparison()
+    result = value.passes[0].result
+    *read, last = result.ranked
+    read[1] = replace(read[1], copied_from=read[0].passage.id)
+    ranked = (*read, replace(last, score=float("-inf"), probability=None, unread=True))
+    told = replace(result, hits=ranked[:3], ranked=ranked, scored=4, cached=1, copied=1, calibrated=True)
+    words = checked(
+        compare_page([replace(value, passes=(replace(value.passes[0], result=told),))], STAMP)
+    ).words()
+    assert "1 of those scores were known from earlier" in words
+    assert "1 candidate took over the score of one that says the same." in words
+    assert "A deadline kept it from reading 1 candidate." in words
+    assert "calibrated probability" in words
+    assert "score of a passage that says the same" in words
+    assert "not read" in words
+    assert "inf" not in words
+
+
 def test_fewer_hits_than_asked_for() -> None:
     outline = checked(compare_page([comparison(order=(1, 0), k=3)], STAMP))
     assert len(outline.classes("move")) == 2

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from ..comparison import Comparison, SecondPass, Summary, summarize
 from ..types import Hit, SearchResult
 from ..wording import STAGE1_SCORES, count, milliseconds, percent
+from .duel import badge, duel
 from .markup import Child, Markup, joined, tag
-from .moves import Line, movement
 from .page import Stamp, joined_with, page, table, toolbar
-from .passages import one_folder, opening, passage_text, shortened, stage1_facts, stage2_facts, where
+from .passages import passage_text, shortened, stage1_facts, stage2_facts, where
 from .plots import timing_bar
 from .sentences import Highlights
 
@@ -59,8 +59,21 @@ def _told(each: SecondPass) -> str:
         same = all(move == "same" for move in each.moves)
         what = "kept every hit in its place" if same else "kept the same hits, in another order"
     first = " and put another passage first" if each.new_first else ""
-    read = f"It read {count(result.scored, 'candidate')} in {milliseconds(result.timings.rerank)}."
-    return f"{result.reranker} {what}{first}. {read}"
+    return f"{result.reranker} {what}{first}. {_read(result)}"
+
+
+def _read(result: SearchResult) -> str:
+    """Say how many candidates were read, and what became of the others."""
+    if result.gated:
+        return "The gate skipped stage 2: these are stage 1's hits."
+    told = [f"It read {count(result.scored, 'candidate')} in {milliseconds(result.timings.rerank)}."]
+    if result.cached:
+        told.append(f"{result.cached:,} of those scores were known from earlier, which takes no time.")
+    if result.copied:
+        told.append(f"{count(result.copied, 'candidate')} took over the score of one that says the same.")
+    if result.unread:
+        told.append(f"A deadline kept it from reading {count(result.unread, 'candidate')}.")
+    return " ".join(told)
 
 
 def _told_of_all(summary: Summary, number: int) -> str:
@@ -153,87 +166,12 @@ def _pass(comparison: Comparison, each: SecondPass, anchor: str, level: int, mar
         {"class": "pass"},
         tag(f"h{level}", None, result.reranker) if told or len(comparison.passes) > 1 else "",
         tag("p", {"class": "told"}, _told(each)) if told else "",
-        _duel(comparison.stage1, each, anchor),
+        duel(comparison.stage1, each, anchor),
         timing_bar(result.timings),
         _chosen(each, anchor, None if told else f"h{level}", marks),
         _passed_over(comparison.stage1, result),
         _all_candidates(result),
     )
-
-
-def _duel(stage1: SearchResult, each: SecondPass, anchor: str) -> Markup:
-    """Return the two lists and the lines between them; what left or entered the first k stands below."""
-    result = each.result
-    chosen = {hit.passage.id for hit in result.hits}
-    first = {hit.passage.id for hit in stage1.hits}
-    entered = [hit for hit in stage1.candidates if hit.passage.id in chosen - first]
-    left = [hit for hit in result.ranked if hit.passage.id in first - chosen]
-    before, after = [*stage1.hits, *entered], [*result.hits, *left]
-    split = len(stage1.hits)
-    rows = {hit.passage.id: row for row, hit in enumerate(before)}
-    kinds = [move.split()[0] for move in each.moves] + ["dropped"] * len(left)
-    lines = [
-        Line(rows[hit.passage.id], row, before[rows[hit.passage.id]].rank, hit.rank, kind)
-        for row, (hit, kind) in enumerate(zip(after, kinds, strict=True))
-    ]
-    scale = STAGE1_SCORES[stage1.stage1]
-    logits = any(hit.probability is not None for hit in result.hits)
-    ours = [(hit, _score(hit), kind, None) for hit, kind in zip(before, ["" for _ in before], strict=True)]
-    words = [*each.moves, *("dropped" for _ in left)]
-    theirs = [
-        (hit, _score(hit), word, f"{anchor}-{hit.rank}" if row < split else None)
-        for row, (hit, word) in enumerate(zip(after, words, strict=True))
-    ]
-    return tag(
-        "div",
-        {"class": "duel one-folder" if one_folder(hit.passage for hit in before) else "duel"},
-        _lane("before", f"Stage 1: {stage1.stage1}", scale, ours, split),
-        movement(lines, split, len(before)),
-        _lane("after", f"Stage 2: {result.reranker}", "probability" if logits else "score", theirs, split),
-    )
-
-
-def _score(hit: Hit) -> str:
-    return f"{hit.score:.3f}" if hit.probability is None else percent(hit.probability)
-
-
-Slot = tuple[Hit, str, str, str | None]
-"""A row of a list: the hit, its score, how it moved (or nothing), and the card it leads to."""
-
-
-def _lane(side: str, title: str, scale: str, slots: Sequence[Slot], split: int) -> Markup:
-    rows = [_slot(*slot) for slot in slots]
-    behind = tag("p", {"class": "cut"}, f"behind the first {split}") if len(rows) > split else ""
-    return tag(
-        "div",
-        {"class": f"lane {side}"},
-        tag("p", {"class": "head"}, tag("b", None, title), tag("span", None, scale)),
-        tag("ol", None, rows[:split]),
-        behind,
-        tag("ol", {"class": "behind"}, rows[split:]) if len(rows) > split else "",
-    )
-
-
-def _slot(hit: Hit, score: str, move: str, target: str | None) -> Markup:
-    content = [
-        tag("span", {"class": "rank"}, str(hit.rank)),
-        where(hit.passage),
-        tag("span", {"class": "score"}, score),
-        _badge(move) if move else "",
-        tag("span", {"class": "opening", "dir": "auto"}, opening(hit.passage)),
-    ]
-    before = hit.rank if hit.candidate is None else hit.candidate.rank
-    inner = tag("a", {"href": f"#{target}"}, content) if target else tag("div", None, content)
-    return tag("li", {"data-before": before}, inner)
-
-
-def _badge(move: str) -> Markup:
-    kind = move.split()[0]
-    sign = {"up": "↑", "down": "↓"}.get(kind)
-    if sign is None:
-        return tag("span", {"class": f"badge {kind}"}, move)
-    steps = move.split()[1]
-    return tag("span", {"class": f"badge {kind}", "aria-label": move, "role": "img"}, f"{sign}{steps}")
 
 
 def _chosen(each: SecondPass, anchor: str, heading: str | None, marks: Highlights) -> Markup:
@@ -270,7 +208,7 @@ def _card(hit: Hit, move: str, result: SearchResult, anchor: str, marks: Highlig
         "div",
         {"class": "card", "id": f"{anchor}-{hit.rank}", "tabindex": "-1"},
         tag("p", {"class": "rank"}, str(hit.rank)),
-        tag("p", {"class": "title"}, where(hit.passage), _badge(move)),
+        tag("p", {"class": "title"}, where(hit.passage), badge(move)),
         tag("p", {"class": "facts"}, joined_with(" · ", facts)),
         passage_text(hit.passage.text, marks.get((result.reranker, result.query, hit.passage.id)), read),
         also,
@@ -315,7 +253,8 @@ def _all_candidates(result: SearchResult) -> Markup:
     for hit in result.ranked[:MOST_CANDIDATES]:
         before = hit if hit.candidate is None else hit.candidate
         probability = "-" if hit.probability is None else percent(hit.probability)
-        figures = [str(hit.rank), f"{hit.score:.3f}", probability, str(before.rank), f"{before.score:.3f}"]
+        score = "not read" if hit.unread else f"{hit.score:.3f}"
+        figures = [str(hit.rank), score, probability, str(before.rank), f"{before.score:.3f}"]
         rows.append([where(hit.passage), *figures])
     shown = f"{len(rows)} of {len(result.ranked)}" if len(rows) < len(result.ranked) else f"{len(rows)}"
     title = f"All candidates ({shown})"

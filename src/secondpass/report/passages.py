@@ -68,9 +68,13 @@ def stage2_facts(hit: Hit) -> list[str]:
     """Return stage 2's score, probability, and how much was read where it was not all."""
     if hit.unread:
         return [UNREAD]
+    if hit.unread:
+        return ["not read: the deadline came first"]
     facts = [f"score {hit.score:.3f}"]
     if hit.probability is not None:
         facts.append(f"probability {percent(hit.probability)}")
+    if hit.copied_from is not None:
+        facts.append("score of a passage that says the same")
     if hit.reading is not None and hit.reading.tokens_seen < hit.reading.tokens_total:
         facts.append(f"read {hit.reading.tokens_seen:,} of {hit.reading.tokens_total:,} tokens")
     return facts
