@@ -23,6 +23,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"\*\*|__|`+|^[>|]\s*|\s*\{#[^}]*\}|\s*¶")
+_EMPHASIS = re.compile(r"(?<!\w)([*_])(\w[^*_]*)\1(?!\w)")
 _SENTENCE = re.compile(r"[^.!?]+(?:[.!?](?!\s|$)[^.!?]*)*[.!?](?=\s|$)")
 _PARAGRAPH = re.compile(r"[^\n]*\S[^\n]*(?:\n[^\n]*\S[^\n]*)*")
 ALONE = 80
@@ -110,7 +111,7 @@ def first_sentences(document: Document) -> list[Section]:
 def plain(text: str) -> str:
     """Return a heading as a person reads it: on one line, without mark-up and without its number."""
     text = _ROLE.sub(r"\1", _LINK.sub(r"\1", " ".join(text.split())))
-    text = _MARKUP.sub("", text).strip(" *_:#")
+    text = _EMPHASIS.sub(r"\2", _MARKUP.sub("", text)).strip(" *_:#")
     return _NUMBER.sub("", text).strip()
 
 
