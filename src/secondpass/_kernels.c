@@ -71,14 +71,12 @@ static void *grab(size_t bytes) {
 
 /* ---- small vector functions ---- */
 
-/* exp(x): 2^n * p(r), p the Taylor polynomial of degree 7 on |r| <= ln(2)/2; relative error below 2e-7. */
+/* exp(x) for x <= 0: 2^n p(r), p the Taylor polynomial of degree 6 on |r| <= ln(2) / 2; relative error below 5e-7 where
+ * the result matters. Far below zero scalef gives 0. */
 INLINE __m512 exp16(__m512 x) {
-    x = _mm512_max_ps(x, _mm512_set1_ps(-87.0f));
     __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(1.44269504f)), 0);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693145752f), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(1.42860677e-6f), r);
-    __m512 p = _mm512_set1_ps(1.0f / 5040);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 720));
+    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693147181f), x);
+    __m512 p = _mm512_set1_ps(1.0f / 720);
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 120));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 24));
     p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f / 6));
@@ -88,22 +86,20 @@ INLINE __m512 exp16(__m512 x) {
     return _mm512_scalef_ps(p, n);
 }
 
-/* x * (1 + erf(x / sqrt 2)) / 2, erf by Abramowitz and Stegun, formula 7.1.26 (absolute error below 1.5e-7). */
+/* x * (1 + erf(x / sqrt 2)) / 2. erf(z) = z p(t) for z <= 3.3, t = 2 (z / 3.3)^2 - 1, and as at 3.3 beyond; p is the
+ * polynomial of degree 10 that fits erf(z) / z at 4,000 Chebyshev nodes. The result is off by 7e-6 at most, and is cut
+ * into 255 steps next. */
 INLINE __m512 gelu16(__m512 x) {
-    __m512 z = _mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.707106781f));
-    __m512 d = _mm512_fmadd_ps(z, _mm512_set1_ps(0.3275911f), _mm512_set1_ps(1.0f));
-    __m512 t = _mm512_rcp14_ps(d); /* one step of Newton's method takes 14 bits to 24 */
-    t = _mm512_mul_ps(t, _mm512_fnmadd_ps(d, t, _mm512_set1_ps(2.0f)));
-    __m512 p = _mm512_set1_ps(1.061405429f);
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-1.453152027f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(1.421413741f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(-0.284496736f));
-    p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(0.254829592f));
-    p = _mm512_mul_ps(_mm512_mul_ps(p, t), exp16(_mm512_fnmadd_ps(z, z, _mm512_setzero_ps())));
-    /* p = 1 - erf(z) for z >= 0: erfc; x Phi(x) = x - x p / 2 where x > 0, and x p / 2 elsewhere */
-    __m512 tail = _mm512_mul_ps(_mm512_mul_ps(x, p), _mm512_set1_ps(0.5f));
-    __mmask16 positive = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
-    return _mm512_mask_sub_ps(tail, positive, x, tail);
+    static const float P[11] = {0.428135782f,   -0.211641446f, 0.15206179f,   -0.114477411f,   0.084206149f,  -0.0591647923f,
+                                0.0362796997f, -0.0179817192f, 0.01152501f, -0.0093987491f, 0.00348566659f};
+    __m512 z = _mm512_min_ps(_mm512_mul_ps(_mm512_abs_ps(x), _mm512_set1_ps(0.707106781f)), _mm512_set1_ps(3.3f));
+    __m512 t = _mm512_fmsub_ps(_mm512_mul_ps(z, z), _mm512_set1_ps(2 / (3.3f * 3.3f)), _mm512_set1_ps(1.0f));
+    __m512 p = _mm512_set1_ps(P[10]);
+#pragma GCC unroll 10
+    for (int i = 9; i >= 0; i--)
+        p = _mm512_fmadd_ps(p, t, _mm512_set1_ps(P[i]));
+    __m512 half = _mm512_mul_ps(x, _mm512_set1_ps(0.5f));
+    return _mm512_fmadd_ps(_mm512_abs_ps(half), _mm512_mul_ps(z, p), half); /* erf is odd: x erf(x) = |x| erf(|x|) */
 }
 
 /* One token to int8: the range of its values is cut into 255 steps. */
