@@ -216,7 +216,7 @@ def test_the_shipped_reranker_agrees_with_its_onnx_graph():
         CrossEncoder("minilm-l6", precision=each).score(QUERY, passages) for each in ("int8", "fp32")
     )
     assert np.corrcoef(ours, graph)[0, 1] > 0.99
-    assert np.abs(ours - graph).mean() < 0.1
+    assert np.abs(ours - graph).mean() < 0.2
 
 
 def test_architectures_that_the_kernels_cannot_run_take_the_runtime(checkpoints, tmp_path):

@@ -114,7 +114,8 @@ class ResidualScorer:
         sums, best = best_cosines(states, starts, query.unit_states)
         best = best * query.words
         maxsim = best.sum(axis=1) / max(1, len(query.ids) - 2)
-        residual = self._scale * (self._cosine * (unit(sums) @ query.vector) + self._maxsim * maxsim)
+        cosine = (unit(sums) * query.vector).sum(axis=1)  # a product of matrices rounds by their shape
+        residual = self._scale * (self._cosine * cosine + self._maxsim * maxsim)
         joint = self._branch(query, best, [row.ids for row in passages], depths, starts)
         return np.asarray(residual + joint + self._bias, dtype=np.float32)
 
@@ -125,9 +126,10 @@ class ResidualScorer:
         exact = np.array([[token in ids for token in query.ids.tolist()] for ids in map(set, passages)])
         exact = exact * query.words
         rare = np.broadcast_to(self._rarity[query.ids] * query.words, exact.shape)
-        features = np.stack([best, exact, rare, exact * rare], axis=-1)
         match, hidden, last = self._dense
-        states = (query.states + features @ match + self._match.bias).astype(np.float32)
+        states = (query.states + self._match.bias).astype(np.float32)
+        for feature, weight in zip((best, exact, rare, exact * rare), match, strict=True):
+            states = states + feature.astype(np.float32)[:, :, None] * weight
         count, tokens, width = states.shape
         packed = states.reshape(-1, width)
         own = np.arange(count + 1, dtype=np.int32) * tokens
