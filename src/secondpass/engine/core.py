@@ -48,11 +48,6 @@ class Engine:
         calibrations: name of a re-ranker to what turns its scores into probabilities, see
             ``calibration.lookup``; for the others it is the sigmoid of a logit.
         cache: keeps scores, so that no passage is read twice for the same query; None reads always.
-        alike: candidates that say the same are read once, and the others take over the score. 1: those that
-            are equal but for spaces and line breaks. Lower, to 0.5: also those that are nearly equal, see
-            ``engine.twins``; that is an approximation.
-        gate: skips stage 2 in ``search`` where stage 1's scores say that it need not be asked; None asks
-            always. It must have been fitted on the same stage 1.
 
     Raises:
         InputError: one of them cannot be used.
@@ -67,7 +62,6 @@ class Engine:
         calibrations: Mapping[str, Callable[[float], float]] | None = None,
         *,
         cache: ScoreCache | None = None,
-        alike: float = 1.0,
         gate: Gate | None = None,
     ) -> None:
         if not isinstance(index, CandidateSource):
@@ -80,7 +74,6 @@ class Engine:
         self.reranker = reranker
         self.stage1 = checked_stage1(stage1)
         self.candidates = checked_count("candidates", candidates)
-        self.alike = _checked_alike(alike)
         self.cache = _checked_cache(cache)
         self.gate = _checked_gate(gate, self.stage1)
         self._calibrations = dict(calibrations or {})
@@ -98,6 +91,8 @@ class Engine:
         cancel: Cancel | None = None,
     ) -> SearchResult:
         """Return the best ``k`` passages for a query; fewer where the index has fewer.
+
+        Candidates that are equal but for spaces and line breaks are read once, see ``Hit.copied_from``.
 
         Args:
             query: a question or a few words.
@@ -209,7 +204,7 @@ class Engine:
         calibration = self._calibrations.get(reranker.name)
         if self.cache is not None and not isinstance(reranker, CachedReranker):
             reranker = self._cached(reranker, self.cache)
-        return second_pass(reranker, stage1, calibration, limits, self._pace, self.alike)
+        return second_pass(reranker, stage1, calibration, limits, self._pace)
 
     def _cached(self, reranker: Reranker, cache: ScoreCache) -> CachedReranker:
         if reranker is not self.reranker:
@@ -241,12 +236,6 @@ def _check_k(k: int, candidates: int) -> None:
             f"k is {k}, but stage 1 hands on only {candidates} candidates; "
             f"ask for at most {candidates} hits or at least {k} candidates"
         )
-
-
-def _checked_alike(alike: object) -> float:
-    if isinstance(alike, bool) or not isinstance(alike, int | float) or not 0.5 <= alike <= 1:
-        raise InputError(f"alike must be a number from 0.5 to 1, got {alike!r}")
-    return float(alike)
 
 
 def _checked_cache(cache: object) -> ScoreCache | None:

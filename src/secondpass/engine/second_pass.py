@@ -41,7 +41,6 @@ def second_pass(
     calibration: Probability | None,
     limits: Limits,
     pace: Pace,
-    alike: float = 1.0,
 ) -> SearchResult:
     """Return the answer after stage 2; an empty list of candidates is not shown to the re-ranker.
 
@@ -51,11 +50,10 @@ def second_pass(
         calibration: turns a score into a probability; None takes the sigmoid of a logit.
         limits: what may end the search.
         pace: how fast re-rankers were so far.
-        alike: see ``first_of_each``.
     """
     start = perf_counter()
     candidates = stage1.candidates
-    firsts = first_of_each([hit.passage.text for hit in candidates], alike)
+    firsts = first_of_each([hit.passage.text for hit in candidates])
     own = sorted(set(firsts))
     readings = read(reranker, stage1.query, [candidates[place].passage for place in own], limits, pace)
     given = dict(zip(own, readings.given, strict=True))
