@@ -246,7 +246,7 @@ def measured(arguments: argparse.Namespace, corpus: Corpus, size: int) -> dict[s
     settings = [commit(), arguments.quick, arguments.threads, str(arguments.corpus)]
     if kept.exists() and not arguments.again:
         before = json.loads(kept.read_text(encoding="utf-8"))
-        if before["settings"] == settings:
+        if before.get("settings") == settings:
             return dict(before["row"])
     folder = arguments.work / f"index-{size}"
     row = in_child(arguments, "--build", str(size))

@@ -150,6 +150,17 @@ def test_a_re_ranker_that_cannot_be_opened_is_named_with_the_reason(measured: Be
     assert "has no config.json" in failure.reason
 
 
+def test_settings_around_do_not_change_what_is_measured(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secondpass.toml").write_text("no-such-key = 1\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SECONDPASS_K", "nonsense")
+    found = bench(folder, 30, ["when does the mill open?"], [], quick=True)
+    assert found.stage1.cold.samples == 1
+    assert found.rerankers == ()
+
+
 def test_what_cannot_be_measured_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs queries and passages"):
         bench(folder, 30, [], [])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
+from .. import models
 from ..arguments import checked_text
 from ..errors import InputError, SecondpassError
 from .machine import describe
@@ -31,6 +34,7 @@ def bench(
     queries: Sequence[str],
     rerankers: Sequence[str],
     *,
+    precision: str = "int8",
     quick: bool = False,
     progress: Callable[[], None] | None = None,
 ) -> Bench:
@@ -41,6 +45,7 @@ def bench(
         passages: how many it holds; more candidates than that are not asked for.
         queries: what is searched for, in turn.
         rerankers: names or folders.
+        precision: numbers of stage 2, ``int8`` or ``fp32``.
         quick: fewer searches, for a first impression.
         progress: called after each way to search.
 
@@ -55,6 +60,7 @@ def bench(
     order = {
         "index": str(index.absolute()),
         "queries": list(queries),
+        "precision": precision,
         "depths": sorted({min(depth, passages) for depth in DEPTHS}),
         "runs": QUICK_RUNS if quick else RUNS,
         "seconds": QUICK_SECONDS if quick else SECONDS,
@@ -64,7 +70,7 @@ def bench(
     failures: list[Failure] = []
     for name in ("none", *rerankers):
         try:
-            measured.append(_measure({**order, "reranker": str(name)}, cold_runs))
+            measured.append(_measure({**order, "reranker": _named(str(name))}, cold_runs))
         except SecondpassError as exc:
             if name == "none":
                 raise
@@ -74,6 +80,12 @@ def bench(
     stage1, *others = measured
     facts = (describe(), str(index), passages, len(queries))
     return Bench(*facts, stage1, tuple(others), tuple(failures))
+
+
+def _named(name: str) -> str:
+    """Return what names a re-ranker from any working directory."""
+    folder = None if name == "none" else models.resolve(name, "reranker")
+    return str(folder.path) if folder is not None and folder.origin == "folder" else name
 
 
 def _measure(order: dict[str, Any], cold_runs: int) -> Measured:
@@ -112,18 +124,31 @@ def _ask(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cold(order: dict[str, Any], runs: int) -> Spread:
-    """Time the command in new processes; a first one, not counted, brings the files into the cache."""
-    words = ["search", "--index", order["index"], "--reranker", order["reranker"], "--no-cache"]
-    words += ["--json", "--quiet"]
-    words += ["--candidates", str(order["depths"][0]), "--k", "1", "--stage1", "dense"]
+    """Time the command in new processes; a first one, not counted, brings the files into the cache.
+
+    Scores kept from earlier searches are not used, nor settings from variables or a settings file.
+    """
+    words = ["search", "--index", order["index"], "--reranker", order["reranker"], "--json", "--quiet"]
+    words += ["--candidates", str(order["depths"][0]), "--k", "1", "--stage1", "dense", "--no-cache"]
+    words += ["--precision", order["precision"]]
+    names = (name for name in os.environ if not name.startswith("SECONDPASS_") or name == "SECONDPASS_MODELS")
+    environment = {name: os.environ[name] for name in names}
+    with TemporaryDirectory(prefix="secondpass-bench-") as empty:
+        return _timed(order["queries"], runs, words, environment, empty)
+
+
+def _timed(
+    queries: Sequence[str], runs: int, words: Sequence[str], environment: dict[str, str], place: str
+) -> Spread:
     spent = []
     for run in range(runs + 1):
-        query = order["queries"][run % len(order["queries"])]
+        command = [*_PYTHON, "secondpass", *words, "--", queries[run % len(queries)]]
         start = perf_counter()
-        command = [*_PYTHON, "secondpass", *words, "--", query]
-        done = subprocess.run(command, capture_output=True, check=False)  # noqa: S603  as above
+        done = subprocess.run(  # noqa: S603  as above
+            command, capture_output=True, check=False, env=environment, cwd=place
+        )
         if done.returncode:
-            raise SecondpassError(f"a search with {order['reranker']} failed: {_last_line(done)}")
+            raise SecondpassError(f"a search in a new process failed: {_last_line(done)}")
         spent.append((perf_counter() - start) * 1000)
     return Spread.of(spent[1:])
 

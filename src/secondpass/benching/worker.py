@@ -29,9 +29,9 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
     """Open index and re-ranker and time searches.
 
     Args:
-        order: ``index`` (folder), ``reranker`` (name or ``none``), ``queries``, ``depths`` (numbers of
-            candidates), ``runs`` (most searches at each depth) and ``seconds`` (after which no further
-            search is begun at a depth).
+        order: ``index`` (folder), ``reranker`` (name or ``none``), ``precision``, ``queries``, ``depths``
+            (numbers of candidates), ``runs`` (most searches at each depth) and ``seconds`` (after which no
+            further search is begun at a depth).
 
     Raises:
         SecondpassError: the index or the re-ranker cannot be used.
@@ -41,7 +41,9 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
     from ..index import Index
     from ..reranking import load_reranker
 
-    reranker = None if order["reranker"] == "none" else load_reranker(order["reranker"])
+    reranker = None
+    if order["reranker"] != "none":
+        reranker = load_reranker(order["reranker"], precision=order["precision"])
     with Index.open(order["index"], create=False) as index:
         engine = Engine(index, reranker)
         first = engine.search(order["queries"][0], 1, candidates=order["depths"][0])

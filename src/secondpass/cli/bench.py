@@ -48,6 +48,7 @@ def command(
         str | None,
         typer.Option("--plot", metavar="FILE", help="Also draw it: FILE.svg, or FILE.png with matplotlib."),
     ] = None,
+    precision: options.Precision = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Fewer searches: a first impression in under a minute.")
     ] = False,
@@ -59,7 +60,7 @@ def command(
     Each re-ranker searches your index in a process of its own, at 20 and 100 candidates, beside stage 1
     alone. Without an index, the documentation inside Python is searched.
     """
-    chosen = settings.load({"index": index, "quiet": quiet})
+    chosen = settings.load({"index": index, "precision": precision, "quiet": quiet})
     target = _plot_file(plot)
     names = _names(reranker)
     asked = queries.from_arguments([], file) if file else []
@@ -138,4 +139,12 @@ def _measured(chosen: Settings, names: list[str], asked: list[str], quick: bool)
         passages = len(source)
         asked = asked or questions_from(source, QUESTIONS)
     with counting("measuring", len(names) + 1, chosen.quiet) as advance:
-        return bench(chosen.index, passages, asked, names, quick=quick, progress=advance)
+        return bench(
+            chosen.index,
+            passages,
+            asked,
+            names,
+            precision=chosen.precision,
+            quick=quick,
+            progress=advance,
+        )
