@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError
+from ..errors import InputError, QueryError
 from . import html_out, options, queries, settings
 
 if TYPE_CHECKING:
@@ -110,9 +110,9 @@ def command(
 
     seconds, wanted = worth_it_input.seconds(budget), worth_it_input.depths(depths)
     names = worth_it_input.rerankers(reranker)
-    asked = None if judged is not None else queries.from_arguments(texts or [], file)
     if judged is not None and texts:
         raise InputError("--judged brings its own queries; leave out the ones on the command line")
+    asked, synthetic = ([], False) if judged is not None else _asked(texts or [], file)
     report = html_out.destination(html)
     from ..verdict import Wishes
 
@@ -130,7 +130,7 @@ def command(
 
     with opened(chosen, names) as (source, loaded):
         questions = asked if judged is None else _judged(judged, file, split, source)
-        verdict = _verdict(chosen, source, questions, loaded, wishes, file or "the command line")
+        verdict = _verdict(chosen, source, questions, loaded, wishes, file or "", synthetic)
         fitted = [] if report is None else _calibrations(source, loaded)
     given = {one.name: name for one, name in zip(loaded, names, strict=True)}
     written = _written(verdict, given) if write else None
@@ -138,6 +138,20 @@ def command(
     if report is not None:
         _report(report, verdict, fitted)
     return 0
+
+
+def _asked(texts: Sequence[str], file: str | None) -> tuple[list[str], bool]:
+    """Return queries without judgments, and whether some were made from the documents."""
+    from ..judging.asking import from_lines, from_text
+
+    found = [from_text(queries.one(text)) for text in texts]
+    if file is not None:
+        found += from_lines(queries.text(file).splitlines(), file)
+    if not found:
+        raise QueryError(
+            "no query; give some, a file with one a line (--queries FILE), or judgments (--judged PATH)"
+        )
+    return [each.query for each in found], any(each.synthetic for each in found)
 
 
 def _judged(path: str, file: str | None, split: str, source: Index) -> Judged:
@@ -152,21 +166,29 @@ def _judged(path: str, file: str | None, split: str, source: Index) -> Judged:
 def _verdict(
     chosen: Settings,
     source: Index,
-    questions: Judged | Sequence[str] | None,
+    questions: Judged | Sequence[str],
     loaded: Sequence[Any],
     wishes: Wishes,
     origin: str,
+    synthetic: bool,
 ) -> Verdict:
     from ..scores import SCORES_FILE, ScoreCache
     from ..verdict import worth_it
     from .progress import fraction
 
-    if questions is None:
-        raise InputError("no query; give one, or judgments: --judged PATH")
     kept = ScoreCache(chosen.index / SCORES_FILE) if chosen.cache else None
     try:
         with fraction("trying", chosen.quiet) as show:
-            return worth_it(source, questions, loaded, wishes, origin=origin, cache=kept, progress=show)
+            return worth_it(
+                source,
+                questions,
+                loaded,
+                wishes,
+                synthetic=synthetic,
+                origin=origin,
+                cache=kept,
+                progress=show,
+            )
     finally:
         if kept is not None:
             kept.close()

@@ -41,7 +41,7 @@ class Wishes:
 
     Attributes:
         stage1s: ways to search.
-        depths: numbers of candidates.
+        depths: numbers of candidates; ``k`` is the least.
         measure: what quality is, in ir-measures' notation.
         k: how many hits come back.
         stage1, reranker, candidates: what is used now; without judgments the verdict is about that.
@@ -110,13 +110,13 @@ def worth_it(
     """
     start = perf_counter()
     wishes = wishes or Wishes()
-    measure = parse_measures([wishes.measure])[0]
+    measure = parse_measures([wishes.measure])[0] if isinstance(asked, Judged) else ""
     queries = _queries(asked)
     _check_rerankers(rerankers)
     passages = len(index)
     if not passages:
         raise InputError("the index holds no passage; add documents first: secondpass index")
-    depths = tuple(sorted({min(depth, passages) for depth in wishes.depths}))
+    depths = tuple(sorted({min(max(depth, wishes.k), passages) for depth in wishes.depths}))
     texts = list(queries.values())
     pace = passage_ms(index, texts, rerankers)
     costs = Costs(pace, len(wishes.stage1s), passages, SAMPLES)
