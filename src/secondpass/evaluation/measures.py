@@ -90,12 +90,12 @@ def evaluate_run(qrels: Qrels, run: Run, measures: Sequence[str]) -> dict[str, d
 
 
 def _plain(qrels: Qrels, run: Run) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:
-    """Return both with numbers for ids (some engines read files, where no id may hold a space)."""
+    """Return both with numbers for ids, in the ids' order: some engines read files, where no id holds a space."""
     plain_qrels: dict[str, dict[str, int]] = {}
     plain_run: dict[str, dict[str, float]] = {}
     for number, (query_id, grades) in enumerate(qrels.items()):
         order = [key for key, _ in rank(run.get(query_id, {}).items())]
-        names = {key: f"d{place}" for place, key in enumerate(dict.fromkeys([*order, *grades]))}
+        names = {key: f"d{place:09}" for place, key in enumerate(sorted({*order, *grades}))}
         plain_qrels[str(number)] = {names[key]: max(0, grade) for key, grade in grades.items()}
         if order:
             plain_run[str(number)] = {
@@ -167,7 +167,10 @@ def _parsed(name: str) -> Measure:
 
 def _value(node: ast.expr) -> object:
     """Return a parameter's value; numbers stay where every engine survives them."""
-    value = ast.literal_eval(node)
+    try:
+        value = ast.literal_eval(node)
+    except ValueError as exc:
+        raise ValueError("its parameters must be numbers, texts or {number: number}") from exc
     numbers = list(value.values()) if isinstance(value, Mapping) else [value]
     least = 0 if isinstance(value, Mapping) else 1
     for number in numbers:
