@@ -11,14 +11,13 @@ from ..errors import InputError, QueryError
 from . import options, queries, settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rich.console import Console
 
     from ..judging.asking import Asked
     from ..judging.saving import Grade
     from ..judging.session import Question, Session, Tally
     from ..types import Passage
+    from .keys import Answers
     from .settings import Settings
 
 __all__ = ["EXAMPLE", "NAME", "command"]
@@ -110,15 +109,16 @@ def _judge(
         f"depth {depth}, candidates {chosen.candidates}, re-rankers {', '.join(names) or 'none'}, seed {seed}"
     )
     console = output(stderr=as_json)
-    with opened(chosen, names) as (source, rerankers), Marks(folder) as marks, answers() as answer:
+    with opened(chosen, names) as (source, rerankers), Marks(folder) as marks, answers() as given:
 
         def find(each: Asked) -> list[Passage]:
             return pool(source, each.query, rerankers, depth=depth, candidates=chosen.candidates, seed=seed)
 
         session = Session(asked, find, how, marks, source.passage)
         while (question := session.question()) is not None:
+            given.forget()
             _ask(console, question)
-            if not _answered(console, session, question, answer):
+            if not _answered(console, session, question, given):
                 break
         tally = session.tally()
     _sum_up(console, folder, tally)
@@ -137,7 +137,7 @@ def _ask(console: Console, question: Question) -> None:
     emit(console, block(console, question.passage.text, QueryWords(question.asked.query), console.width))
 
 
-def _answered(console: Console, session: Session, question: Question, answer: Callable[[], str]) -> bool:
+def _answered(console: Console, session: Session, question: Question, given: Answers) -> bool:
     """Take keys until one of them settles the question; False for the end."""
     from rich.text import Text
 
@@ -146,7 +146,7 @@ def _answered(console: Console, session: Session, question: Question, answer: Ca
 
     emit(console, Text(KEYS, style="dim"))
     while True:
-        key = answer().lower()
+        key = given.read().lower()
         if key in ("q", END):
             return False
         if key in GRADES:
