@@ -222,7 +222,7 @@ def test_an_unknown_re_ranker_begins_with_the_least() -> None:
 
 
 def test_for_a_cancellation_alone_a_micro_batch_is_short() -> None:
-    assert _pace(10).micro_batch("r", EQUAL, 2, Limits(None, lambda: False)) == 4
+    assert _pace(9).micro_batch("r", EQUAL, 2, Limits(None, lambda: False)) == 10
     assert _pace(1000).micro_batch("r", EQUAL, 2, Limits(None, lambda: False)) == 2
     assert _pace(0.001).micro_batch("r", EQUAL, 2, Limits(None, lambda: False)) == 100
 

@@ -19,7 +19,7 @@ Cancel = threading.Event | Callable[[], bool]
 
 _SHARE = 0.5
 """A micro-batch takes at most this share of the time left, so that a wrong guess costs little."""
-_CANCEL_MS = 50.0
+_CANCEL_MS = 100.0
 """Where only a cancellation is to be noticed, a micro-batch takes about as long as this."""
 _LONGEST = 65_536
 """Characters of a passage that count for its cost: a re-ranker reads a bounded number of windows."""
