@@ -46,6 +46,7 @@ class DiskScores:
     """Scores in a file. Whatever SQLite raises comes out, damage as ``DamagedScoresError``."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
+        self._process = -1
         self.path = path
         self._max_bytes = max_bytes
         self._lock = threading.Lock()
@@ -113,6 +114,10 @@ class DiskScores:
         with self._lock:
             if self._process == os.getpid():  # a connection must not be touched across a fork
                 self._connection.close()
+
+    def __del__(self) -> None:
+        if self._process == os.getpid():
+            self._connection.close()
 
     @property
     def stale(self) -> bool:
