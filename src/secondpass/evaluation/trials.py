@@ -1,0 +1,177 @@
+"""Trials: every query searched once by each stage 1, every candidate read once by each re-ranker."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ..arguments import checked_count, checked_stage1, checked_text
+from ..errors import InputError, ModelInvalidError
+from ..ranking import rank
+from .values import Run, Setting, Trial, Unit
+
+if TYPE_CHECKING:
+    from ..engine import CandidateSource
+    from ..types import Hit, Reranker
+
+__all__ = ["Trials", "collect"]
+
+ProgressCallback = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What ``collect`` found.
+
+    Attributes:
+        trials: query by query, in the order they were given; for each one its stage 1s.
+        depth: how many candidates stage 1 was asked for.
+    """
+
+    trials: tuple[Trial, ...]
+    depth: int
+    _found: Mapping[tuple[str, str], Trial] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        found = {(trial.query_id, trial.stage1): trial for trial in self.trials}
+        object.__setattr__(self, "_found", found)
+
+    def trial(self, query_id: str, stage1: str) -> Trial:
+        """Return one trial.
+
+        Raises:
+            InputError: that query was not asked that way.
+        """
+        try:
+            return self._found[query_id, stage1]
+        except KeyError as exc:
+            raise InputError(f"the query {query_id!r} was not tried with {stage1}") from exc
+
+    def ranking(self, query_id: str, setting: Setting) -> list[tuple[str, float]]:
+        """Return passage ids with scores under a setting, best first, ties by id.
+
+        Candidates that the setting does not hand to its re-ranker follow in stage 1's order, below the worst
+        of those that were read.
+
+        Raises:
+            InputError: nothing was tried that the setting could follow from.
+        """
+        trial = self.trial(query_id, setting.stage1)
+        if setting.reranker == "none":
+            return list(zip(trial.passages, trial.scores, strict=True))
+        if setting.reranker not in trial.reranked:
+            raise InputError(f"the re-ranker {setting.reranker!r} was not tried on the query {query_id!r}")
+        read = setting.candidates
+        scores = trial.reranked[setting.reranker]
+        ranked = rank(zip(trial.passages[:read], scores[:read], strict=True))
+        below = ranked[-1][1] if ranked else 0.0
+        rest = trial.passages[read:]
+        return ranked + [(key, below - place) for place, key in enumerate(rest, start=1)]
+
+    def run(self, setting: Setting, unit: Unit) -> Run:
+        """Return the run of a setting; a document scores as its best passage."""
+        made: dict[str, dict[str, float]] = {}
+        for trial in self.trials:
+            if trial.stage1 != setting.stage1:
+                continue
+            document_of = dict(zip(trial.passages, trial.documents, strict=True))
+            scores: dict[str, float] = {}
+            for key, score in self.ranking(trial.query_id, setting):
+                scores.setdefault(document_of[key] if unit == "document" else key, score)
+            made[trial.query_id] = scores
+        return made
+
+
+def collect(
+    index: CandidateSource,
+    queries: Mapping[str, str],
+    *,
+    stage1s: Sequence[str] = ("dense",),
+    rerankers: Sequence[Reranker] = (),
+    depth: int = 20,
+    where: Mapping[str, str] | None = None,
+    progress: ProgressCallback | None = None,
+) -> Trials:
+    """Search each query each way and have every candidate read; what several ways find is read once.
+
+    Args:
+        index: what is searched.
+        queries: id to text.
+        stage1s: ways to search, each of them once.
+        rerankers: of different names.
+        depth: how many candidates.
+        where: only passages whose metadata has these values.
+        progress: called after each query with the number done and the total.
+
+    Raises:
+        InputError: an argument cannot be used.
+        QueryError: a query is empty or too long.
+        ModelInvalidError: a re-ranker did not give one finite number for each candidate.
+    """
+    checked_count("depth", depth)
+    ways = list(dict.fromkeys(checked_stage1(stage1) for stage1 in stage1s))
+    names = [reranker.name for reranker in rerankers]
+    if not ways or len(set(names)) < len(names):
+        raise InputError("trials need at least one way to search, and re-rankers of different names")
+    found: list[Trial] = []
+    for done, (query_id, query) in enumerate(queries.items(), start=1):
+        lists, spent = _searched(index, checked_text(query), ways, depth, where)
+        texts = {hit.passage.id: hit.passage.text for hits in lists.values() for hit in hits}
+        read = {reranker.name: _scores(reranker, query, texts) for reranker in rerankers}
+        found += [_trial(query_id, query, way, lists[way], read, spent[way]) for way in ways]
+        if progress is not None:
+            progress(done, len(queries))
+    return Trials(tuple(found), depth)
+
+
+def _searched(
+    index: CandidateSource, query: str, ways: Sequence[str], depth: int, where: Mapping[str, str] | None
+) -> tuple[dict[str, list[Hit]], dict[str, float]]:
+    """Return each way's candidates and its milliseconds; a query is embedded once."""
+    lists: dict[str, list[Hit]] = {}
+    spent: dict[str, float] = {}
+    start = perf_counter()
+    vector = None if set(ways) == {"lexical"} else index.embed_query(query)
+    embedding = (perf_counter() - start) * 1000
+    for way in ways:
+        start = perf_counter()
+        lists[way] = index.candidates(query, None if way == "lexical" else vector, depth, way, where)
+        spent[way] = (perf_counter() - start) * 1000 + (0.0 if way == "lexical" else embedding)
+    return lists, spent
+
+
+def _scores(reranker: Reranker, query: str, texts: Mapping[str, str]) -> dict[str, float]:
+    """Return passage id to score."""
+    if not texts:
+        return {}
+    scores = [float(score) for score in reranker.score(query, list(texts.values()))]
+    if len(scores) != len(texts) or not all(map(math.isfinite, scores)):
+        raise ModelInvalidError(
+            f"the re-ranker {reranker.name!r} did not give one finite score for each of {len(texts)} "
+            "passages; its weights or its code are damaged, take another one"
+        )
+    return dict(zip(texts, scores, strict=True))
+
+
+def _trial(
+    query_id: str,
+    query: str,
+    stage1: str,
+    hits: Sequence[Hit],
+    read: Mapping[str, Mapping[str, float]],
+    spent: float,
+) -> Trial:
+    ids = tuple(hit.passage.id for hit in hits)
+    return Trial(
+        query_id=query_id,
+        query=query,
+        stage1=stage1,
+        passages=ids,
+        documents=tuple(hit.passage.document_id for hit in hits),
+        scores=tuple(hit.score for hit in hits),
+        reranked={name: tuple(scores[key] for key in ids) for name, scores in read.items()},
+        stage1_ms=spent,
+    )
