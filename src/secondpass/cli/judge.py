@@ -176,7 +176,7 @@ def _sum_up(console: Console, folder: Path, tally: Tally) -> None:
     if tally.queries < tally.of:
         emit(console, Text("run the same command again to go on", style="dim"))
     if tally.relevant:
-        emit(console, Text(f"next: secondpass eval {folder}", style="dim"))
+        emit(console, Text(f"next: secondpass worth-it --judged {folder}", style="dim"))
 
 
 def _shape(folder: Path, tally: Tally) -> dict[str, object]:

@@ -143,4 +143,4 @@ def _show(target: Path, unit: str, made: Sequence[SyntheticQuery], wanted: int) 
         "find, which makes lexical search look better than it is."
     )
     emit(console, "", Text(bias), "", f"written to {shown_path(str(target.absolute()))}")
-    emit(console, Text(f"next: secondpass eval {target}", style="dim"))
+    emit(console, Text(f"next: secondpass worth-it --judged {target}", style="dim"))

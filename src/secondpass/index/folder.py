@@ -21,6 +21,7 @@ CHROMA = "chroma"
 _OURS = {
     CACHE,
     CHROMA,
+    "calibration",
     "write.lock",
     "write.pid",
     "index.db.new",
