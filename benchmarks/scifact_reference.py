@@ -6,8 +6,8 @@ Each abstract is one passage, as in the published runs: BM25 .665 (BEIR, Elastic
 Thakur et al. 2021) to .679 (Pyserini, one flat field), all-MiniLM-L6-v2 .645 (BEIR's leaderboard). Beside
 them stand the default passages of 500 characters, a document scoring as its best one; a BM25 written down
 here, whose stop words, k1 and b can be changed one by one; and, with --full-precision, the same weights in
-sentence-transformers at 32 bits. Needs the extras `eval` and `dev`. Takes some minutes; indexes are kept under
---work.
+sentence-transformers at 32 bits. Needs the extras `eval` and `dev`. Takes some minutes; indexes are kept
+under --work.
 """
 
 from __future__ import annotations

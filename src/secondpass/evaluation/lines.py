@@ -87,13 +87,14 @@ def _opened(path: Path) -> BufferedIOBase:
 def _decoded(path: Path, number: int, raw: bytes) -> str:
     if number == 1:
         raw = raw.removeprefix(b"\xef\xbb\xbf")
-    if b"\0" in raw:
-        raise fault(path, number, "a NUL byte; this is no text in UTF-8")
     try:
-        return raw.decode("utf-8")
+        text = raw.decode("utf-8")
     except UnicodeDecodeError as exc:
         what = f"not UTF-8 (byte {exc.start + 1} of the line); convert the file first"
         raise fault(path, number, what) from exc
+    if "\0" in text:
+        raise fault(path, number, "a NUL byte; this is no text in UTF-8")
+    return text
 
 
 def json_lines(path: Path, longest: int = LONGEST) -> Iterator[tuple[int, dict[str, Any]]]:

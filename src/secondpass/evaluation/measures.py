@@ -90,7 +90,7 @@ def evaluate_run(qrels: Qrels, run: Run, measures: Sequence[str]) -> dict[str, d
 
 
 def _plain(qrels: Qrels, run: Run) -> tuple[dict[str, dict[str, int]], dict[str, dict[str, float]]]:
-    """Return both with numbers for ids, in the ids' order: some engines read files, where no id holds a space."""
+    """Return both with numbers for ids, in the ids' order: engines read files, and ids can hold spaces."""
     plain_qrels: dict[str, dict[str, int]] = {}
     plain_run: dict[str, dict[str, float]] = {}
     for number, (query_id, grades) in enumerate(qrels.items()):
