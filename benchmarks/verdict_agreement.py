@@ -11,6 +11,7 @@ The others, which the verdict has not seen, give the full evaluation's decision 
   seed before anything was looked at; `agreement` is the share over --draws further samples.
 - `gain_on_others` is what the setting that the sample found best gains, on the others, over the stage 1 that
   the sample found best: no choice was made on those queries.
+- Each is told for the whole sweep (`all`: what worth-it does), and as if there were only one stage 1.
 - `regret` is what following the verdicts loses on the others, on average, against the better one of both.
 
 Needs the extra `eval`. Indexes and scores are kept under --work; a second run is quick.
@@ -86,6 +87,13 @@ def part(table: QualityTable, queries: np.ndarray) -> QualityTable:
     return QualityTable(table.settings, table.quality[:, queries], table.latency)
 
 
+def only(table: QualityTable, stage1: str) -> QualityTable:
+    """Return the table of one stage 1: the verdict of somebody who can search in no other way."""
+    rows = [row for row, setting in enumerate(table.settings) if setting.stage1 == stage1]
+    settings = tuple(table.settings[row] for row in rows)
+    return QualityTable(settings, table.quality[rows], table.latency[rows])
+
+
 def one_draw(table: QualityTable, seed: int, splits: int) -> dict[str, Any]:
     """Compare the verdict of one sample with the decision of the other queries."""
     queries = table.quality.shape[1]
@@ -113,11 +121,10 @@ def one_draw(table: QualityTable, seed: int, splits: int) -> dict[str, Any]:
 
 
 def measure(table: QualityTable, draws: int, splits: int = 20) -> dict[str, Any]:
-    """Return one collection's figures: the drawn sample, and the shares over many others."""
+    """Return the figures of one table: the drawn sample, and the shares over many others."""
     everything = held_out(table, LEAST_GAIN)
     many = [one_draw(table, SEED + 1 + number, splits) for number in range(draws)]
     return {
-        "queries": table.quality.shape[1],
         "all_queries": {
             "verdict": judged_kind(everything, LEAST_GAIN),
             "held_out": [
@@ -134,10 +141,32 @@ def measure(table: QualityTable, draws: int, splits: int = 20) -> dict[str, Any]
         "mean_held_out": round(fmean(each["held_out"][0] for each in many), 4),
         "mean_gain_on_others": round(fmean(each["gain_on_others"][0] for each in many), 4),
         "mean_regret": round(fmean(each["regret"] for each in many), 4),
-        "table": {
+    }
+
+
+def collection(table: QualityTable, draws: int) -> dict[str, Any]:
+    """Return one collection's figures: of the whole sweep, and of each stage 1 for itself."""
+    return {
+        "queries": table.quality.shape[1],
+        "all": measure(table, draws),
+        **{stage1: measure(only(table, stage1), draws) for stage1 in STAGE1S},
+        "quality": {
             setting.name: round(float(mean), 4)
             for setting, mean in zip(table.settings, table.quality.mean(axis=1), strict=True)
         },
+    }
+
+
+def agreed(rows: dict[str, Any], way: str) -> dict[str, Any]:
+    """Return in how many collections the drawn sample agrees, and what always saying the same would."""
+    drawn = [row[way]["drawn"] for row in rows.values()]
+    uses = sum(each["full_verdict"] == "use" for each in drawn)
+    return {
+        "agree": sum(each["agrees"] for each in drawn),
+        "of": len(drawn),
+        "always_use_would": uses,
+        "never_use_would": len(drawn) - uses,
+        "mean_agreement": round(fmean(row[way]["agreement"] for row in rows.values()), 3),
     }
 
 
@@ -156,19 +185,20 @@ def main() -> int:
     rows: dict[str, Any] = {}
     for name in arguments.collections:
         table = swept(arguments.data / name, arguments.work, arguments.limit, tuple(arguments.depths))
-        rows[name] = measure(table, arguments.draws)
-        drawn = rows[name]["drawn"]
-        print(
-            f"{name}: {drawn['verdict']} {drawn['held_out']}, the others {drawn['full_verdict']} "
-            f"{drawn['full_held_out']}, agreement {rows[name]['agreement']:.0%}",
-            flush=True,
-        )
+        rows[name] = collection(table, arguments.draws)
+        for way in ("all", *STAGE1S):
+            drawn = rows[name][way]["drawn"]
+            print(
+                f"{name}, {way}: {drawn['verdict']} {drawn['held_out']}, the others {drawn['full_verdict']} "
+                f"{drawn['full_held_out']}, agreement {rows[name][way]['agreement']:.0%}",
+                flush=True,
+            )
         figures = {
             "measure": MEASURE,
             "least_gain": LEAST_GAIN,
             "depths": arguments.depths,
             "limit": arguments.limit,
-            "agree": sum(each["drawn"]["agrees"] for each in rows.values()),
+            "agreement": {way: agreed(rows, way) for way in ("all", *STAGE1S)},
             "collections": rows,
         }
         write("verdict_agreement", figures, arguments.out)
