@@ -23,8 +23,8 @@ from secondpass.testing import HashEmbedder
 from secondpass.types import Document
 
 LONG = (
-    "The boiler stands in the cellar.\nIt is drained in spring,   before the frost is\nover, and filled again "
-    "in May.\n\nIts pressure is 1.5 bar.\n\nThe guarantee ends after two years.\n"
+    "The boiler stands in the cellar.\nIt is drained in spring,   before the frost is\nover, and filled "
+    "again in May.\n\nIts pressure is 1.5 bar.\n\nThe guarantee ends after two years.\n"
 )
 
 
