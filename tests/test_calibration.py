@@ -430,8 +430,8 @@ def test_models_are_known_by_what_they_do() -> None:
     assert same_model(found, found)
     assert not same_model(found, found[:-1])
     spread = max(found) - min(found)
-    assert same_model(found, [each + 0.02 * spread for each in found])
-    assert not same_model(found, [found[0] + 0.05 * spread, *found[1:]])
+    assert same_model(found, [each + 0.04 * spread for each in found])
+    assert not same_model(found, [found[0] + 0.06 * spread, *found[1:]])
 
 
 @settings(max_examples=25, deadline=None)

@@ -24,9 +24,9 @@ PROBES = {
 }
 """Queries with passages that answer them, are about the same, share a word, or share nothing."""
 
-TOLERANCE = 0.03
-"""How far a probe's score may move, as a share of the spread of all: the same weights in 8 bits differ this
-little between processors; other weights differ more."""
+TOLERANCE = 0.05
+"""How far a probe's score may move, as a share of the spread of all. Measured for minilm-l6: in float32
+instead of 8 bits, or in 8 bits by another runtime, by up to 0.027. Other weights move some of them further."""
 
 
 def probe(reranker: Reranker) -> tuple[float, ...]:
