@@ -26,7 +26,8 @@ PROBES = {
 
 TOLERANCE = 0.05
 """How far a probe's score may move, as a share of the spread of all. Measured for minilm-l6: in float32
-instead of 8 bits, or in 8 bits by another runtime, by up to 0.027. Other weights move some of them further."""
+instead of 8 bits, or in 8 bits by another runtime, by up to 0.027. Other weights move some of
+them further."""
 
 
 def probe(reranker: Reranker) -> tuple[float, ...]:

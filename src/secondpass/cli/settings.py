@@ -195,7 +195,7 @@ KEYS = (
     Setting("deadline", None, _time, "Most time for an answer, e.g. 100ms; the rest stays unread."),
     Setting("cache", True, _switch, "Take scores from earlier searches."),
     Setting("gate", None, _gate, "When gated stage 2 is skipped; secondpass worth-it --write fits the rule."),
-    Setting("min-precision", None, _share, "Leave out hits less sure than this, e.g. 0.8; see calibrate."),
+    Setting("min-precision", None, _share, "Share of hits that must be relevant, e.g. 0.8; needs calibrate."),
 )
 
 
