@@ -9,6 +9,7 @@ from statistics import fmean
 from secondpass.calibration.values import Bin, Calibration, Curve, Reliability
 from secondpass.calibration.values import HeldOut as CheckedPrecision
 from secondpass.comparison import Agreement, Comparison, SecondPass, move
+from secondpass.evaluation.trials import Trials
 from secondpass.evaluation.values import (
     Ceiling,
     Evaluation,
@@ -113,23 +114,18 @@ def evaluation(
     return Evaluation(MEASURES, tuple(rows), per_query, ceilings, unit, synthetic, origin, len(VALUES))
 
 
-class Found:
-    """Rankings of six passages for each query: stage 2 turns stage 1's order around."""
-
-    def __init__(self) -> None:
-        ids = tuple(f"{n:016x}" for n in range(6))
-        documents = tuple(passage(n).document_id for n in range(6))
-        scores = tuple(1 - n / 10 for n in range(6))
-        self.trials = tuple(
-            Trial(f"q{n}", f"query number {n}", stage1, ids, documents, scores, {}, 5.0)
-            for n in range(len(VALUES))
-            for stage1 in ("dense", "hybrid")
-        )
-
-    def ranking(self, query_id: str, setting: Setting) -> list[tuple[str, float]]:
-        trial = self.trials[0]
-        pairs = list(zip(trial.passages, trial.scores, strict=True))
-        return pairs if setting.reranker == "none" else pairs[::-1]
+def trials() -> Trials:
+    """Return six passages for each query; stage 2 turns stage 1's order around."""
+    ids = tuple(f"{n:016x}" for n in range(6))
+    documents = tuple(passage(n).document_id for n in range(6))
+    scores = tuple(1 - n / 10 for n in range(6))
+    reranked = dict.fromkeys(("minilm-l6", "late-interaction"), scores[::-1])
+    found = [
+        Trial(f"q{n}", f"query number {n}", stage1, ids, documents, scores, reranked, 5.0)
+        for n in range(len(VALUES))
+        for stage1 in ("dense", "hybrid")
+    ]
+    return Trials(tuple(found), 6)
 
 
 def sources(known: bool = True) -> Sources:
@@ -137,7 +133,7 @@ def sources(known: bool = True) -> Sources:
     qrels = {f"q{n}": {passage(4).document_id: 1, passage(1).document_id: 0} for n in range(3)}
     qrels["q3"] = {"/srv/letting/elsewhere.txt": 2}
     judged = Judged({key: key for key in qrels}, qrels, "document")
-    return Sources(Found(), judged, {passage(n).id: passage(n) for n in range(6)} if known else {})
+    return Sources(trials(), judged, {passage(n).id: passage(n) for n in range(6)} if known else {})
 
 
 def verdict(*, judged: bool = True, kind: Kind = "use", synthetic: bool = False) -> Verdict:

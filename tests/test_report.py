@@ -22,12 +22,14 @@ from report_samples import (
     calibration,
     comparison,
     evaluation,
+    passage,
     sources,
+    trials,
     verdict,
 )
 from secondpass.errors import InputError
 from secondpass.evaluation.values import Ceiling, Paired
-from secondpass.report import best_sentences, compare_page, evaluation_page, verdict_page
+from secondpass.report import best_sentences, compare_page, evaluation_page, sources_for, verdict_page
 from secondpass.report.labels import Box, Label, place_labels
 from secondpass.report.markup import Markup, joined, number, tag, text
 from secondpass.report.moves import CUT, ROW, Line, movement
@@ -35,6 +37,7 @@ from secondpass.report.pareto import Dot, pareto
 from secondpass.report.passages import passage_text, shortened
 from secondpass.report.plots import ceiling_bar, interval, interval_scale
 from secondpass.report.sentences import sentences
+from secondpass.types import Passage
 
 VOID = {"br", "hr", "input", "meta"}
 ALLOWED = set(
@@ -138,7 +141,7 @@ def test_controls_surrogates_and_turned_text_are_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("passage", "found"),
+    ("shown", "found"),
     [
         ("One. Two! Three?", ["One.", "Two!", "Three?"]),
         ("It is e.g. Friday. Then rest.", ["It is e.g. Friday.", "Then rest."]),
@@ -153,8 +156,8 @@ def test_controls_surrogates_and_turned_text_are_replaced() -> None:
         ("", []),
     ],
 )
-def test_sentences(passage: str, found: list[str]) -> None:
-    assert [passage[start:end] for start, end in sentences(passage)] == found
+def test_sentences(shown: str, found: list[str]) -> None:
+    assert [shown[start:end] for start, end in sentences(shown)] == found
 
 
 @given(st.text(alphabet="aB.!?\n -:1。"))
@@ -431,6 +434,18 @@ def test_what_was_judged_and_is_not_in_the_index_is_said() -> None:
     told = replace(given, judged=replace(given.judged, missing=missing))
     words = checked(evaluation_page(evaluation(), STAMP, told)).words()
     assert "1 document judged relevant. 1 of them is not in the index. None is among" in words
+
+
+def test_passages_are_looked_up_once_and_only_for_the_lists_that_are_shown() -> None:
+    asked: list[str] = []
+
+    def look_up(passage_id: str) -> Passage:
+        asked.append(passage_id)
+        return passage(int(passage_id, 16))
+
+    given = sources_for(evaluation(), trials(), sources().judged, look_up)
+    assert sorted(asked) == [f"{n:016x}" for n in range(6)]
+    assert evaluation_page(evaluation(), STAMP, given) == evaluation_page(evaluation(), STAMP, sources())
 
 
 def test_lists_without_passages_name_the_documents() -> None:

@@ -51,7 +51,9 @@ def browser() -> Iterator[Browser]:
     if found is None:
         pytest.fail("these tests need Chromium: run scripts/install_chromium.sh, or set CHROMIUM to its path")
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        chromium = playwright.chromium.launch(
+            executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield chromium
         chromium.close()
 

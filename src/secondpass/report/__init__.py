@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .compare import compare_page
 from .drill import Sources
-from .evaluation import evaluation_page
+from .evaluation import evaluation_page, sources_for
 from .page import Stamp
 from .sentences import Highlights, best_sentences
 from .verdict import verdict_page
@@ -16,5 +16,6 @@ __all__ = [
     "best_sentences",
     "compare_page",
     "evaluation_page",
+    "sources_for",
     "verdict_page",
 ]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from ..evaluation.values import Evaluation, Judged, PerQuery, Row, Setting, Trial
 from ..types import Passage
 from ..wording import count, shown_path
 from .markup import Child, Markup, tag
@@ -15,7 +14,11 @@ from .page import table, toolbar
 from .passages import opening, shortened, where
 from .plots import difference_bar
 
-__all__ = ["MOST_LISTS", "Rankings", "Sources", "drill_down"]
+if TYPE_CHECKING:
+    from ..evaluation.trials import Trials
+    from ..evaluation.values import Evaluation, Judged, PerQuery, Row, Setting
+
+__all__ = ["MOST_LISTS", "Sources", "drill_down", "most_changed"]
 
 MOST_LISTS = 100
 """So many queries, those that changed most, show their lists; the others only their figures."""
@@ -23,31 +26,18 @@ DEPTH = 10
 """Of a shown list; nDCG@10 looks no deeper."""
 
 
-class Rankings(Protocol):
-    """What was found, as ``evaluation.trials`` keeps it."""
-
-    @property
-    def trials(self) -> tuple[Trial, ...]:
-        """Every query under every stage 1."""
-        ...
-
-    def ranking(self, query_id: str, setting: Setting) -> Sequence[tuple[str, float]]:
-        """Return (passage id, score) in the order of the setting, best first."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What the lists of a query are made from.
 
     Attributes:
-        rankings: what was found.
+        trials: what was found.
         judged: what is relevant.
         passages: passage id to the passage, where its text and place are to be shown; others are shown
             by the id of their document.
     """
 
-    rankings: Rankings
+    trials: Trials
     judged: Judged
     passages: Mapping[str, Passage]
 
@@ -71,15 +61,10 @@ def drill_down(evaluation: Evaluation, before: Row, after: Row, sources: Sources
         after: the row to set beside it; their difference is shown and ordered by.
         sources: what lists are made from; None shows figures only.
     """
-    measure = evaluation.measures[0]
     pair = evaluation.rows.index(before), evaluation.rows.index(after)
-    changes = [
-        (each.values[measure][pair[1]] - each.values[measure][pair[0]], each) for each in evaluation.per_query
-    ]
     places = {each.query_id: place for place, each in enumerate(evaluation.per_query)}
-    ordered = sorted(changes, key=lambda change: (-abs(change[0]), places[change[1].query_id]))
     rows = []
-    for number, (change, each) in enumerate(ordered):
+    for number, (change, each) in enumerate(most_changed(evaluation, before, after)):
         listed = sources if number < MOST_LISTS else None
         rows.append(_row(evaluation, each, pair, change, places[each.query_id], listed))
     head = ["", "Query", "Stage 1", "Stage 2", "Change", ""]
@@ -96,6 +81,16 @@ def drill_down(evaluation: Evaluation, before: Row, after: Row, sources: Sources
         tag("div", {"class": "rows-head", "aria-hidden": "true"}, [tag("span", None, each) for each in head]),
         rows,
     )
+
+
+def most_changed(evaluation: Evaluation, before: Row, after: Row) -> list[tuple[float, PerQuery]]:
+    """Return every query with its change of the measure that decides, the biggest change first."""
+    measure = evaluation.measures[0]
+    first, second = evaluation.rows.index(before), evaluation.rows.index(after)
+    changes = [
+        (each.values[measure][second] - each.values[measure][first], each) for each in evaluation.per_query
+    ]
+    return sorted(changes, key=lambda change: -abs(change[0]))  # stable: of equals as they were judged
 
 
 def _row(
@@ -178,15 +173,11 @@ def _lists(each: PerQuery, settings: tuple[Setting, Setting], sources: Sources) 
 
 
 def _entries(query_id: str, setting: Setting, sources: Sources) -> list[_Entry]:
-    trial = next(
-        each
-        for each in sources.rankings.trials
-        if each.query_id == query_id and each.stage1 == setting.stage1
-    )
+    trial = sources.trials.trial(query_id, setting.stage1)
     documents = dict(zip(trial.passages, trial.documents, strict=True))
     grades = sources.judged.qrels[query_id]
     entries = []
-    for passage_id, score in sources.rankings.ranking(query_id, setting):
+    for passage_id, score in sources.trials.ranking(query_id, setting):
         document = documents[passage_id]
         judged = document if sources.judged.unit == "document" else passage_id
         entries.append(_Entry(passage_id, document, score, grades.get(judged, 0)))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from ..evaluation.values import Evaluation, Paired, Row
 from ..wording import count, milliseconds
-from .drill import MOST_LISTS, Sources, drill_down
+from .drill import DEPTH, MOST_LISTS, Sources, drill_down, most_changed
 from .markup import Child, Markup, tag
 from .page import Stamp, page, section, table
 from .plots import ceiling_bar, interval, interval_scale
 
-__all__ = ["evaluation_page"]
+if TYPE_CHECKING:
+    from ..evaluation.trials import Trials
+    from ..evaluation.values import Evaluation, Judged, Paired, Row
+    from ..types import Passage
+
+__all__ = ["evaluation_page", "sources_for"]
 
 
 def evaluation_page(evaluation: Evaluation, stamp: Stamp, sources: Sources | None = None) -> str:
@@ -33,6 +38,29 @@ def evaluation_page(evaluation: Evaluation, stamp: Stamp, sources: Sources | Non
         _notes(evaluation),
     ]
     return page("eval", title, tag("p", {"class": "lead"}, lead), body, stamp)
+
+
+def sources_for(
+    evaluation: Evaluation, trials: Trials, judged: Judged, passage_of: Callable[[str], Passage]
+) -> Sources:
+    """Return what the lists of the report are made from: of the queries that changed most.
+
+    Args:
+        evaluation: what was found.
+        trials: what it was found in.
+        judged: what is relevant.
+        passage_of: passage id to the passage, e.g. ``Index.passage``.
+    """
+    best = _best(evaluation)
+    shown: dict[str, Passage] = {}
+    if best is not None:
+        alone = _alone(evaluation, best)
+        for _, each in most_changed(evaluation, alone, best)[:MOST_LISTS]:
+            for setting in (alone.setting, best.setting):
+                for passage_id, _ in trials.ranking(each.query_id, setting)[:DEPTH]:
+                    if passage_id not in shown:
+                        shown[passage_id] = passage_of(passage_id)
+    return Sources(trials, judged, shown)
 
 
 def _best(evaluation: Evaluation) -> Row | None:
