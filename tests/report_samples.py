@@ -167,7 +167,12 @@ def verdict(*, judged: bool = True, kind: Kind = "use", synthetic: bool = False)
     held_out = HeldOut(0.047, 0.021, 0.074, 27, 12, 11, 50, 50, {chosen.name: 0.6, "hybrid": 0.4}, None)
     return Verdict(
         kind=kind,
-        sentences=("Use minilm-l6 on 20 hybrid candidates: +0.047 nDCG@10 for 130 ms.", "It won on 27."),
+        sentences=(
+            "use minilm-l6 on 20 hybrid candidates: +0.047 nDCG@10 for 130 ms.",
+            "It won on 27.",
+            "It lost on 12.",
+            "Why not.",
+        ),
         chosen=chosen if judged else None,
         challenger=chosen,
         baseline=Setting("hybrid"),
@@ -187,7 +192,7 @@ def verdict(*, judged: bool = True, kind: Kind = "use", synthetic: bool = False)
         synthetic=synthetic,
         scored=30_000,
         seconds=143.0,
-        left_out="100 candidates were left out to stay within three minutes",
+        left_out="100 candidates, to stay within three minutes",
     )
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["verdict_page"]
 
+LEAD = 2
+"""So many sentences after the verdict stand large; the rest are its reasons."""
+
 
 def verdict_page(verdict: Verdict, stamp: Stamp, calibrations: Sequence[Calibration] = ()) -> str:
     """Return the report as one HTML file.
@@ -26,8 +29,11 @@ def verdict_page(verdict: Verdict, stamp: Stamp, calibrations: Sequence[Calibrat
         stamp: when and where.
         calibrations: of re-rankers in it, whose reliability is drawn.
     """
-    title, *others = verdict.sentences
-    lead = [tag("p", {"class": "lead"}, each) for each in others]
+    first, *others = verdict.sentences
+    title = (first[:1].upper() + first[1:]).replace(" ms", "\u00a0ms")
+    lead = [tag("p", {"class": "lead"}, each) for each in others[:LEAD]]
+    if others[LEAD:]:
+        lead.append(tag("ul", {"class": "plain reasons"}, [tag("li", None, each) for each in others[LEAD:]]))
     body = [
         _warning(verdict),
         _plot(verdict),
@@ -157,10 +163,14 @@ def _sweep(verdict: Verdict) -> Markup:
     return section(
         "Everything that was tried",
         table("All settings over all queries", head, rows, sortable=True, chosen=chosen),
-        tag(
-            "div", {"class": "notes"}, [tag("p", None, each) for each in [*agreed, verdict.left_out] if each]
-        ),
+        tag("div", {"class": "notes"}, [tag("p", None, each) for each in [*agreed, *_left_out(verdict)]]),
     )
+
+
+def _left_out(verdict: Verdict) -> list[str]:
+    """Return what was not tried, where no sentence of the verdict says it already."""
+    told = any(verdict.left_out in each for each in verdict.sentences)
+    return [] if told else [f"Not tried: {verdict.left_out}."]
 
 
 def _sweep_row(row: SweepRow, judged: bool, reach: float) -> list[Child]:
