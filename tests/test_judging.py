@@ -94,7 +94,11 @@ def test_no_heading_in_prose_or_nothing() -> None:
         ("Return of books {#return}", "Return of books"),
         ("Return of books ¶", "Return of books"),
         (":ref:`Return of books <return>`", "Return of books"),
+        ("Step 2 - Return of books", "Return of books"),
+        ("3.1.2 Return of books", "Return of books"),
         ("In 1984 it rained", "In 1984 it rained"),
+        ("7 ways to return books", "7 ways to return books"),
+        ("Part of the books", "Part of the books"),
     ],
 )
 def test_headings_are_read_without_markup_and_number(written: str, read: str) -> None:

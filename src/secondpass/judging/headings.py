@@ -19,7 +19,8 @@ _TITLE_LINES = 20
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _ROLE = re.compile(r":[a-z:]+:`([^`<]*?)(?:\s*<[^`]*>)?`")
 _NUMBER = re.compile(
-    r"^(?:(?:chapter|section|part|appendix)\s+)?(?:\d+(?:\.\d+)*[.):]?|[IVX]+[.):]|[A-Z][.)])\s+",
+    r"^(?:(?:chapter|section|part|appendix|step)\s+(?:\d+|[IVX]+|[A-Z])[.):]?"
+    r"|\d+(?:\.\d+)+\.?|\d+[.):]|[IVX]+[.):]|[A-Z][.)])\s+(?:[-\u2013\u2014]\s+)?",
     re.IGNORECASE,
 )
 _MARKUP = re.compile(r"\*\*|__|`+|^[>|]\s*|\s*\{#[^}]*\}|\s*¶")
