@@ -87,6 +87,7 @@ def command(
         bool, typer.Option("--write", help="Put the chosen settings and the gate into secondpass.toml.")
     ] = False,
     every: Annotated[bool, typer.Option("--all", help="Show every setting that was tried.")] = False,
+    cache: options.Cache = None,
     html: html_out.Html = None,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
@@ -103,6 +104,7 @@ def command(
         "candidates": candidates,
         "stage1": stage1,
         "precision": precision,
+        "cache": cache,
         "quiet": quiet,
     }
     chosen = settings.load(flags)
