@@ -348,6 +348,13 @@ def test_compare_shows_calibrated_probabilities_too(calibrated: Path) -> None:
     assert all(0 <= hit["probability"] <= 1 for hit in shown["hits"])
 
 
+def test_both_names_of_the_folder_agree() -> None:
+    from secondpass.calibration import FOLDER
+    from secondpass.cli import calibrated
+
+    assert calibrated.FOLDER == FOLDER
+
+
 def test_a_precision_without_a_calibration_is_refused(village: Path, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(MORE)
     assert secondpass("index", "a.txt", cwd=tmp_path).returncode == 0

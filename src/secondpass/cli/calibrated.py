@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Bar", "facts", "looked_up", "shape", "usable", "weeded"]
 
+FOLDER = "calibration"
+"""That of ``calibration.FOLDER``; where an index has none, a search need not load that package."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -51,7 +54,7 @@ def looked_up(
 
     With a cache, how a model scores the probes it is known by is read from there.
     """
-    if not rerankers:
+    if not rerankers or not (folder / FOLDER).is_dir():
         return {}
     from ..calibration import lookup
     from ..scores import CachedReranker
@@ -80,12 +83,14 @@ def weeded(result: SearchResult, found: dict[str, Lookup], precision: float) -> 
 
 
 def _calibration(reranker: str, found: dict[str, Lookup]) -> Calibration:
-    if reranker not in found:
+    if reranker == "none":
         raise InputError("min-precision needs probabilities, and stage 2 is off; name a re-ranker")
-    calibration = found[reranker].calibration
+    each = found.get(reranker)
+    calibration = None if each is None else each.calibration
     if calibration is None:
+        why_not = f"{reranker} is not calibrated for this index" if each is None else each.why_not
         raise InputError(
-            f"min-precision needs a calibration, and {found[reranker].why_not}; fit one on judged queries: "
+            f"min-precision needs a calibration, and {why_not}; fit one on judged queries: "
             f"secondpass calibrate JUDGMENTS --reranker {reranker}"
         )
     return calibration
