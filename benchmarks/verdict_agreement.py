@@ -9,6 +9,7 @@ The others, which the verdict has not seen, give the full evaluation's decision 
 
 - A verdict agrees where both decisions are the same. The table's `agrees` is one sample, drawn with a fixed
   seed before anything was looked at; `agreement` is the share over --draws further samples.
+- `contradictions` is the share of draws in which one says `use` and the other `skip`.
 - `gain_on_others` is what the setting that the sample found best gains, on the others, over the stage 1 that
   the sample found best: no choice was made on those queries.
 - Each is told for the whole sweep (`all`: what worth-it does), and as if there were only one stage 1.
@@ -136,12 +137,17 @@ def measure(table: QualityTable, draws: int, splits: int = 20) -> dict[str, Any]
         "drawn": one_draw(table, SEED, splits=50),
         "draws": draws,
         "agreement": round(fmean(each["agrees"] for each in many), 3),
+        "contradictions": round(fmean(_contradict(each) for each in many), 3),
         "verdicts": dict(Counter(each["verdict"] for each in many).most_common()),
         "full_verdicts": dict(Counter(each["full_verdict"] for each in many).most_common()),
         "mean_held_out": round(fmean(each["held_out"][0] for each in many), 4),
         "mean_gain_on_others": round(fmean(each["gain_on_others"][0] for each in many), 4),
         "mean_regret": round(fmean(each["regret"] for each in many), 4),
     }
+
+
+def _contradict(draw: dict[str, Any]) -> bool:
+    return {draw["verdict"], draw["full_verdict"]} == {"use", "skip"}
 
 
 def collection(table: QualityTable, draws: int) -> dict[str, Any]:
@@ -167,6 +173,7 @@ def agreed(rows: dict[str, Any], way: str) -> dict[str, Any]:
         "always_use_would": uses,
         "never_use_would": len(drawn) - uses,
         "mean_agreement": round(fmean(row[way]["agreement"] for row in rows.values()), 3),
+        "mean_contradictions": round(fmean(row[way]["contradictions"] for row in rows.values()), 3),
     }
 
 
