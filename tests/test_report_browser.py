@@ -169,6 +169,28 @@ def test_lines_begin_and_end_at_the_rows_of_their_passage(
     assert page.locator(".moves").first.bounding_box()["width"] >= 40  # type: ignore[index]
 
 
+@pytest.mark.parametrize("size", [WIDE, NARROW])
+@pytest.mark.parametrize("name", ["one", "many", "eval"])
+def test_what_stands_in_a_row_stays_in_it(opened: Opener, name: str, size: tuple[int, int]) -> None:
+    page = opened(name, size)
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    sizes = page.locator(".lane li").evaluate_all(
+        "rows => rows.map((row) => { const top = row.getBoundingClientRect().top;"
+        " return [row.clientHeight, ...[...row.firstElementChild.children]"
+        ".filter((each) => each.offsetParent)"
+        ".flatMap((each) => { const box = each.getBoundingClientRect();"
+        " return [box.top - top, box.bottom - top]; })]; })"
+    )
+    assert len(sizes) >= 8
+    for height, *edges in sizes:
+        assert min(edges) >= -1
+        assert max(edges) <= height + 1
+    widest = page.locator(".lane .badge").evaluate_all(
+        "all => Math.max(...all.map((each) => each.offsetWidth))"
+    )
+    assert widest < 100
+
+
 def test_dark_pages_are_dark(opened: Opener) -> None:
     def lightness(scheme: str) -> int:
         color = opened("one", scheme=scheme).evaluate("getComputedStyle(document.body).backgroundColor")
