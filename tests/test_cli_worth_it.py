@@ -271,6 +271,20 @@ def test_what_decides_nothing_writes_the_gate_alone() -> None:
     assert to_write(replace(unclear, gate=None), NAMES) == {}
 
 
+def test_synthetic_queries_write_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert to_write(report_samples.verdict(synthetic=True), NAMES) == {}
+    row = {"query": "which", "synthetic": True, "relevant": [str(here / "notes" / "mill.txt")]}
+    rows = [{**row, "query": query} for query, _ in FACTS.values()]
+    (here / "made_judged.jsonl").write_text(
+        "".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8"
+    )
+    code, out, _ = run(capsys, "--judged", "made_judged.jsonl", *SMALL, "--write")
+    assert code == 0
+    assert out.startswith("[synthetic queries] ")
+    assert "nothing was written: the queries are synthetic" in " ".join(out.split())
+    assert not (here / "secondpass.toml").exists()
+
+
 def test_a_folder_is_written_as_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)

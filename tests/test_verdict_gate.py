@@ -144,3 +144,14 @@ def test_three_queries_give_no_gate() -> None:
     receipt, note = gate_receipt(gate_data(told(3, 5, telling=True), SETTING, 1, None, 0.01), 1, 100.0, 90.0)
     assert receipt is None
     assert "3 queries" in note
+
+
+def test_without_judgments_a_gate_that_mostly_loses_hits_is_none() -> None:
+    """Little moves over all, but something does in half of the queries that would be skipped."""
+    generator = np.random.default_rng(6)
+    margin = generator.uniform(0, 1, size=100)
+    moved = np.where(margin > 0.8, np.where(np.arange(100) % 2, 0.15, 0.0), 1.0)
+    features = {name: np.zeros(100) for name in FEATURES} | {"margin": margin}
+    receipt, note = gate_receipt(GateData(SETTING, features, None, moved, 0.02), 3, 100.0, 90.0)
+    assert receipt is None
+    assert "it changes the first 3" in note

@@ -202,6 +202,8 @@ def _written(verdict: Verdict, given: dict[str, str]) -> tuple[Path, list[str]] 
 
     from . import settings_file, worth_it_input
 
+    if verdict.synthetic:
+        return "nothing was written: the queries are synthetic; judge real ones first, secondpass judge"
     values = worth_it_input.to_write(verdict, given)
     if not values:
         return "nothing was written: the verdict chose no setting, and there is no gate"

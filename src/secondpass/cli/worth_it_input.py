@@ -78,13 +78,16 @@ def in_use(name: str) -> str:
 def to_write(verdict: Verdict, given: Mapping[str, str]) -> dict[str, str | int | float | bool]:
     """Return the settings that a verdict comes to; empty where it decides nothing and has no gate.
 
-    Only ``use`` and ``skip`` decide how to search. A gate changes nothing until somebody asks for it.
+    Only ``use`` and ``skip`` decide how to search. A gate changes nothing until somebody asks for it. Nothing
+    is written from synthetic queries: they share their words with the documents, as no real one does.
 
     Args:
         verdict: what was found.
         given: a re-ranker's name to what it can be loaded by.
     """
     values: dict[str, str | int | float | bool] = {}
+    if verdict.synthetic:
+        return values
     if verdict.chosen is not None and verdict.kind in ("use", "skip"):
         values["stage1"] = verdict.chosen.stage1
         values["reranker"] = _loadable(verdict.chosen.reranker, given)

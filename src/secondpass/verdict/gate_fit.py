@@ -27,6 +27,8 @@ LEAST_SKIPPED = 0.1
 """A gate that skips less on queries it was not fitted on is not worth its rule."""
 KEPT = 0.98
 """Without judgments: the share of the first ``k`` that must stay, over all queries."""
+LEAST_UNCHANGED = 0.8
+"""And of the queries that are skipped, the share whose first ``k`` stage 2 must leave as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,11 @@ def _if_worth_it(
         return None, (
             f"no gate: on queries it was not fitted on the best rule would skip stage 2 for only "
             f"{receipt.skipped:.0%}"
+        )
+    if receipt.lost is None and receipt.unchanged < LEAST_UNCHANGED:
+        return None, (
+            f"no gate: the best rule would skip stage 2 for {receipt.skipped:.0%} of other queries, but for "
+            f"{1 - receipt.unchanged:.0%} of those it changes the first {receipt.k}"
         )
     loss = moved if receipt.lost is None else receipt.lost
     guessing = receipt.skipped * moved_at_all if receipt.lost_at_random is None else receipt.lost_at_random

@@ -108,7 +108,7 @@ def judged_sentences(
         f"{2 * held_out.splits} times over. Better on {held_out.wins} of {held_out.queries} queries, "
         f"worse on {held_out.losses}."
     )
-    return [*said, SYNTHETIC] if facts.synthetic else said
+    return [said[0], SYNTHETIC, *said[1:]] if facts.synthetic else said
 
 
 def _what_else(facts: Facts, held_out: HeldOut, alone: str, least_gain: float) -> list[str]:
@@ -163,7 +163,7 @@ def unjudged_sentences(
             "Mark some first passages as relevant or not: secondpass judge. Without queries of your own, "
             "secondpass queries makes some from the documents."
         )
-    return [*said, SYNTHETIC] if facts.synthetic else said
+    return [said[0], SYNTHETIC, *said[1:]] if facts.synthetic else said
 
 
 def _agreement_sentence(each: Agreement, k: int) -> str:
