@@ -27,6 +27,8 @@ LEAST_SKIPPED = 0.1
 """A gate that skips less on queries it was not fitted on is not worth its rule."""
 KEPT = 0.98
 """Without judgments: the share of the first ``k`` that must stay, over all queries."""
+BETTER_THAN_CHANCE = 0.5
+"""A gate may lose at most this share of what skipping as many queries at random would lose."""
 LEAST_UNCHANGED = 0.8
 """And of the queries that are skipped, the share whose first ``k`` stage 2 must leave as they are."""
 
@@ -172,7 +174,7 @@ def _if_worth_it(
         )
     loss = moved if receipt.lost is None else receipt.lost
     guessing = receipt.skipped * moved_at_all if receipt.lost_at_random is None else receipt.lost_at_random
-    if loss > max(2 * allowed, 0.0) or (loss > 0 and loss >= guessing):
+    if loss > 2 * allowed or (loss > 0 and loss > guessing * BETTER_THAN_CHANCE):
         what = "of the first hits" if receipt.lost is None else "of the measure"
         return None, (
             f"no gate: on queries it was not fitted on the best rule loses {loss:.3f} {what}, "
