@@ -33,6 +33,7 @@ import numpy as np
 from common import default_work, write
 from secondpass.evaluation.beir import documents
 from secondpass.evaluation.judgments import read_judged
+from secondpass.evaluation.latency import timed
 from secondpass.evaluation.significance import paired
 from secondpass.evaluation.trials import collect
 from secondpass.evaluation.values import Judged
@@ -43,7 +44,6 @@ from secondpass.verdict.decide import LEAST_GAIN, judged_kind
 from secondpass.verdict.held_out import baseline, challenger, held_out
 from secondpass.verdict.sweep import quality_table, settings_of
 from secondpass.verdict.table import QualityTable
-from secondpass.verdict.timing import timed
 
 COLLECTIONS = ("xquad-en", "hotpot-mini", "musique-mini", "cranfield", "cisi", "time")
 """Chosen before any was run: quick (240 to 1,890 documents), and at least 70 judged queries."""

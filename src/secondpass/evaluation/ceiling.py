@@ -44,8 +44,9 @@ def ceiling(
 def _place(trials: Trials, judged: Judged, query_id: str, setting: Setting, k: int) -> str:
     trial = trials.trial(query_id, setting.stage1)
     relevant = {key for key, grade in judged.qrels[query_id].items() if grade > 0}
-    ids = trial.documents if judged.unit == "document" else trial.passages
-    places = [place for place, key in enumerate(ids[: setting.candidates], start=1) if key in relevant]
+    named = trial.holding if judged.unit == "document" else trial.standing_for
+    read = min(setting.candidates, len(trial.passages))
+    places = [place + 1 for place in range(read) if not relevant.isdisjoint(named(place))]
     if not places:
         return "absent"
     return "top" if places[0] <= k else "candidates"

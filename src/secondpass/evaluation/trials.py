@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from ..arguments import checked_count, checked_stage1, checked_text
 from ..errors import InputError, ModelInvalidError
 from ..ranking import rank
-from .values import Run, Setting, Trial, Unit
+from .trec import ordered
+from .values import Judged, Qrels, Run, Setting, Trial, Unit
 
 if TYPE_CHECKING:
     from ..engine import CandidateSource
@@ -66,22 +67,50 @@ class Trials:
             raise InputError(f"the re-ranker {setting.reranker!r} was not tried on the query {query_id!r}")
         read = setting.candidates
         scores = trial.reranked[setting.reranker]
+        if len(scores) < min(read, len(trial.passages)):
+            raise InputError(f"{setting.reranker!r} read {len(scores)} candidates of {setting.name!r}")
         ranked = rank(zip(trial.passages[:read], scores[:read], strict=True))
         below = ranked[-1][1] if ranked else 0.0
         rest = trial.passages[read:]
         return ranked + [(key, below - place) for place, key in enumerate(rest, start=1)]
 
     def run(self, setting: Setting, unit: Unit) -> Run:
-        """Return the run of a setting; a document scores as its best passage."""
+        """Return the run of a setting, its scores falling strictly, see ``trec.ordered``.
+
+        A document scores as its best passage, and a passage counts for every document that holds its text.
+        Passages of one text stand there once, under the id that a search gives, see ``qrels``.
+        """
         made: dict[str, dict[str, float]] = {}
         for trial in self.trials:
             if trial.stage1 != setting.stage1:
                 continue
-            document_of = dict(zip(trial.passages, trial.documents, strict=True))
+            place_of = {key: place for place, key in enumerate(trial.passages)}
             scores: dict[str, float] = {}
             for key, score in self.ranking(trial.query_id, setting):
-                scores.setdefault(document_of[key] if unit == "document" else key, score)
-            made[trial.query_id] = scores
+                for each in trial.holding(place_of[key]) if unit == "document" else (key,):
+                    scores.setdefault(each, score)
+            made[trial.query_id] = dict(ordered(list(scores.items())))
+        return made
+
+    def qrels(self, judged: Judged) -> Qrels:
+        """Return the judgments in the ids of ``run``: a judged passage under that of the first with its text.
+
+        Of several judgments of one text the highest grade counts.
+        """
+        if judged.unit == "document":
+            return judged.qrels
+        first = {
+            copy: trial.passages[place]
+            for trial in self.trials
+            for place in range(len(trial.copies))
+            for copy in trial.copies[place]
+        }
+        made: dict[str, dict[str, int]] = {}
+        for query_id, grades in judged.qrels.items():
+            kept = made.setdefault(query_id, {})
+            for key, grade in grades.items():
+                name = first.get(key, key)
+                kept[name] = max(grade, kept.get(name, grade))
         return made
 
 
@@ -92,6 +121,7 @@ def collect(
     stage1s: Sequence[str] = ("dense",),
     rerankers: Sequence[Reranker] = (),
     depth: int = 20,
+    read: int | None = None,
     where: Mapping[str, str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Trials:
@@ -103,6 +133,7 @@ def collect(
         stage1s: ways to search, each of them once.
         rerankers: of different names.
         depth: how many candidates.
+        read: how many of them, from the first, re-rankers read; all by default.
         where: only passages whose metadata has these values.
         progress: called after each query with the number done and the total.
 
@@ -112,6 +143,7 @@ def collect(
         ModelInvalidError: a re-ranker did not give one finite number for each candidate.
     """
     checked_count("depth", depth)
+    handed = depth if read is None else min(depth, checked_count("read", read))
     ways = list(dict.fromkeys(checked_stage1(stage1) for stage1 in stage1s))
     names = [reranker.name for reranker in rerankers]
     if not ways or len(set(names)) < len(names):
@@ -119,9 +151,9 @@ def collect(
     found: list[Trial] = []
     for done, (query_id, query) in enumerate(queries.items(), start=1):
         lists, spent = _searched(index, checked_text(query), ways, depth, where)
-        texts = {hit.passage.id: hit.passage.text for hits in lists.values() for hit in hits}
-        read = {reranker.name: _scores(reranker, query, texts) for reranker in rerankers}
-        found += [_trial(query_id, query, way, lists[way], read, spent[way]) for way in ways]
+        texts = {hit.passage.id: hit.passage.text for hits in lists.values() for hit in hits[:handed]}
+        given = {reranker.name: _scores(reranker, query, texts) for reranker in rerankers}
+        found += [_trial(query_id, query, way, lists[way], given, handed, spent[way]) for way in ways]
         if progress is not None:
             progress(done, len(queries))
     return Trials(tuple(found), depth)
@@ -161,7 +193,8 @@ def _trial(
     query: str,
     stage1: str,
     hits: Sequence[Hit],
-    read: Mapping[str, Mapping[str, float]],
+    given: Mapping[str, Mapping[str, float]],
+    handed: int,
     spent: float,
 ) -> Trial:
     ids = tuple(hit.passage.id for hit in hits)
@@ -172,6 +205,18 @@ def _trial(
         passages=ids,
         documents=tuple(hit.passage.document_id for hit in hits),
         scores=tuple(hit.score for hit in hits),
-        reranked={name: tuple(scores[key] for key in ids) for name, scores in read.items()},
+        reranked={name: tuple(scores[key] for key in ids[:handed]) for name, scores in given.items()},
         stage1_ms=spent,
+        also=_further(hits, [_others(hit) for hit in hits]),
+        copies=_further(hits, [tuple(each.id for each in hit.also_in) for hit in hits]),
     )
+
+
+def _others(hit: Hit) -> tuple[str, ...]:
+    """Return the other documents that hold a hit's text."""
+    found = dict.fromkeys(each.document_id for each in hit.also_in)
+    return tuple(each for each in found if each != hit.passage.document_id)
+
+
+def _further(hits: Sequence[Hit], each: list[tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(each) if any(hit.also_in for hit in hits) else ()

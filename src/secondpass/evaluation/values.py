@@ -85,8 +85,11 @@ class Trial:
         passages: ids of the candidates, best first, to the depth of the trials.
         documents: the document of each candidate.
         scores: stage 1's score of each candidate, descending.
-        reranked: re-ranker's name to its score of each candidate, in the candidates' order.
+        reranked: re-ranker's name to its score of each candidate, in the candidates' order; those that it
+            did not read, at the end of the list, have none.
         stage1_ms: wall time of embedding and searching, milliseconds.
+        also: further documents that hold each candidate's text word for word; empty where none does.
+        copies: ids of the further passages of each candidate's text, likewise.
     """
 
     query_id: str
@@ -97,6 +100,18 @@ class Trial:
     scores: tuple[float, ...]
     reranked: Mapping[str, tuple[float, ...]]
     stage1_ms: float
+    also: tuple[tuple[str, ...], ...] = ()
+    copies: tuple[tuple[str, ...], ...] = ()
+
+    def holding(self, place: int) -> tuple[str, ...]:
+        """Return the documents that hold the candidate at a place (from 0), its own first."""
+        further = self.also[place] if self.also else ()
+        return (self.documents[place], *further)
+
+    def standing_for(self, place: int) -> tuple[str, ...]:
+        """Return the ids of the passages with the text of the candidate at a place, its own first."""
+        further = self.copies[place] if self.copies else ()
+        return (self.passages[place], *further)
 
 
 @dataclass(frozen=True, slots=True)

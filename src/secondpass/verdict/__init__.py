@@ -1,6 +1,6 @@
 """Whether stage 2 is worth its time on one's own documents: sweep, decision, gate.
 
-``asking`` is the way in; ``budget`` plans, ``timing`` times, ``sweep`` and ``table`` hold what was tried;
+``asking`` is the way in; ``budget`` plans, ``sweep`` and ``table`` hold what was tried;
 ``held_out`` chooses and measures on other queries, ``decide`` is the rule, ``words`` says it,
 ``concluding`` puts them together; ``changes`` needs no judgments; ``gate_fit`` fits the gate.
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..arguments import STAGE1, checked_count, checked_stage1, checked_text
 from ..errors import InputError
+from ..evaluation.latency import SAMPLES, passage_ms, timed
 from ..evaluation.measures import parse_measures
 from ..evaluation.trials import collect
 from ..evaluation.values import Judged, Setting
@@ -18,7 +19,6 @@ from .budget import Costs, Plan, plan, sample
 from .concluding import Swept, with_judgments, without_judgments
 from .decide import LEAST_GAIN
 from .held_out import LEAST_QUERIES
-from .timing import SAMPLES, passage_ms, timed
 from .values import Verdict
 from .words import budget_sentence
 

@@ -43,7 +43,7 @@ def quality_table(
     keys = list(judged.queries)
     quality = np.empty((len(settings), len(keys)))
     for row, setting in enumerate(settings):
-        values = evaluate_run(judged.qrels, trials.run(setting, judged.unit), (measure,))[measure]
+        values = evaluate_run(trials.qrels(judged), trials.run(setting, judged.unit), (measure,))[measure]
         quality[row] = [values[key] for key in keys]
     return QualityTable(tuple(settings), quality, np.array([latency[each] for each in settings]))
 

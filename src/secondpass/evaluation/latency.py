@@ -8,13 +8,13 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ..engine import CandidateSource, Engine
-from ..evaluation.values import Setting
 from ..types import Reranker
+from .values import Setting
 
 if TYPE_CHECKING:
     from ..types import SearchResult
 
-__all__ = ["SAMPLES", "passage_ms", "timed"]
+__all__ = ["SAMPLES", "latencies", "passage_ms", "timed"]
 
 SAMPLES = 5
 _PILOT = 10
@@ -36,6 +36,34 @@ def passage_ms(
             spent.append((perf_counter() - start) * 1000 / max(1, len(texts)))
         found[reranker.name] = min(spent)
     return found
+
+
+def latencies(
+    index: CandidateSource,
+    queries: Sequence[str],
+    settings: Sequence[Setting],
+    rerankers: Sequence[Reranker],
+    samples: int = SAMPLES,
+) -> dict[Setting, float]:
+    """Return milliseconds of one warm, uncached search for each setting, see ``timed``.
+
+    Stage 1 alone is timed for as many candidates as re-rankers are handed, where there are any.
+
+    Args:
+        index: what is searched.
+        queries: the first ``samples`` are asked.
+        settings: what to time.
+        rerankers: those of the settings, without a cache in front.
+        samples: how many queries.
+    """
+    handed = {each.candidates for each in settings if each.reranker != "none"}
+    depths = sorted(handed or {each.candidates for each in settings})
+    stage1s = list(dict.fromkeys(each.stage1 for each in settings))
+    found = timed(index, queries, stage1s, rerankers, depths, samples)
+    return {
+        each: found[Setting(each.stage1, "none", depths[-1]) if each.reranker == "none" else each]
+        for each in settings
+    }
 
 
 def timed(
