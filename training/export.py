@@ -93,21 +93,56 @@ def export(graph: Graph, folder: Path) -> tuple[Path, Path]:
     model = onnx.load(full)
     weights = {each.name for each in model.graph.initializer}
     exact = [
-        node.name
-        for node in model.graph.node
-        if (node.op_type == "MatMul" and not weights & set(node.input)) or "rarity" in node.input
+        node.name for node in model.graph.node if node.op_type == "MatMul" and not weights & set(node.input)
     ]
     quantize_dynamic(
         model,
         small,
-        op_types_to_quantize=["MatMul", "Gather"],
+        op_types_to_quantize=["MatMul"],
         per_channel=True,
         weight_type=QuantType.QInt8,
         nodes_to_exclude=exact,
         extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
     )
     name_tensors(small, graph)
+    for table in ("encoder.words.weight", "encoder.positions.weight"):
+        quantise_table(small, table)
     return full, small
+
+
+def quantise_table(path: Path, name: str) -> None:
+    """Store an embedding table as int8 with a scale for each row.
+
+    The quantizer takes one scale for a whole table; on 150 queries that alone changed the top 3 of three.
+    """
+    model = onnx.load(path)
+    (table,) = [each for each in model.graph.initializer if each.name == name]
+    values = onnx.numpy_helper.to_array(table)
+    scale = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-12) / 127
+    model.graph.initializer.remove(table)
+    model.graph.initializer.extend(
+        [
+            onnx.numpy_helper.from_array(np.rint(values / scale).astype(np.int8), f"{name}_q"),
+            onnx.numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale"),
+        ]
+    )
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Gather" and node.input[0] == name:
+            rows, scales, wide = (f"{node.output[0]}_{part}" for part in ("rows", "scales", "wide"))
+            make = onnx.helper.make_node
+            nodes += [
+                make("Gather", [f"{name}_q", node.input[1]], [rows]),
+                make("Gather", [f"{name}_scale", node.input[1]], [scales]),
+                make("Cast", [rows], [wide], to=onnx.TensorProto.FLOAT),
+                make("Mul", [wide, scales], [node.output[0]]),
+            ]
+        else:
+            nodes.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
 
 
 def name_tensors(path: Path, graph: Graph) -> None:
