@@ -44,7 +44,6 @@ PACKAGES = (
     "fastembed",
 )
 OURS = "secondpass"
-SHIPPED = "minilm-l6"
 TRUTH = "sentence-transformers torch fp32"
 FLASHRANK, FASTEMBED, FASTEMBED_INT8 = "FlashRank int8", "fastembed fp32", "fastembed int8"
 TARGETS = {
@@ -200,9 +199,6 @@ def targets(figures: dict[str, Any]) -> list[dict[str, Any]]:
         found.append(
             target("questions with the same top 3 as fp32", share, at_least=AGREEMENT_TARGET, unit="%")
         )
-    shipped = figures["agreement_of_the_shipped_one"][SHIPPED]
-    share = round(100 * shipped["top3_same_set"], 1)
-    found.append(target(f"the same of {SHIPPED}", share, at_least=AGREEMENT_TARGET, unit="%"))
     return found
 
 
@@ -242,8 +238,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "candidates": 20,
         "by_contender": agreement(scorers, listed, 20),
     }
-    shipped = {SHIPPED: _secondpass(SHIPPED), "fp32": _secondpass(SHIPPED, precision="fp32")}
-    figures["agreement_of_the_shipped_one"] = agreement(shipped, listed, 20, "fp32")
     return {"targets": targets(figures), **figures}
 
 

@@ -104,13 +104,7 @@ def _rerank(given: Figures) -> str:
                     f"{100 * row['top3_same_order']:.1f} %",
                     f"{row['max_score_difference']:.2g}",
                 )
-                for name, row in {
-                    **agreement["by_contender"],
-                    **{
-                        f"{name} (shipped), its own fp32": row
-                        for name, row in given["agreement_of_the_shipped_one"].items()
-                    },
-                }.items()
+                for name, row in agreement["by_contender"].items()
             ],
         ),
     ]

@@ -200,6 +200,7 @@ class Drift:
             "correlation": round(float(np.corrcoef(full, small)[0, 1]), 5),
             "mean_correlation_within_query": round(float(np.nanmean(within)), 5),
             "top_3_in_common": round(float(np.mean(tops)), 4),
+            "top_3_the_same": round(float(np.mean([top == 1 for top in tops])), 4),
             "same_first": round(
                 float(np.mean([full.argmax() == small.argmax() for full, small in self.pairs])), 4
             ),
