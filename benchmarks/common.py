@@ -21,7 +21,7 @@ VERSIONS_OF = ("secondpass", "onnxruntime", "numpy", "tokenizers", "tryaii-minil
 
 def machine() -> dict[str, Any]:
     """Describe the processor, the cores this process may use, the memory and the system."""
-    from secondpass.inference import usable_cores
+    from secondpass.cores import usable_cores
 
     cpu = platform.processor() or platform.machine()
     flags: list[str] = []
@@ -143,7 +143,7 @@ def use_cores(count: int) -> int:
     """Let this process and its children run on ``count`` cores at most; return how many it has then."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
-    from secondpass.inference import usable_cores
+    from secondpass.cores import usable_cores
 
     return usable_cores()
 

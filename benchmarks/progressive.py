@@ -2,8 +2,8 @@
 
     python benchmarks/progressive.py --data ../shared/data/collections [--queries 40]
 
-Of 100 candidates only those kept at a depth would be read on: in how many queries is the top 3 still the same?
-The cheap score at a depth is what the re-ranker's residual would be there: the same weights of cosine and max-sim,
+Of 100 candidates only those kept at a depth would be read on: how often is the top 3 still the same?
+The cheap score at a depth is the residual of the re-ranker there: its weights of cosine and max-sim,
 on that depth's states. It was not trained as an exit. Needs the test collections beside the checkout.
 """
 
@@ -19,9 +19,10 @@ import numpy as np
 
 from common import HERE, write
 from secondpass import MiniLMEmbedder
+from secondpass.checkpoints import weights_of
 from secondpass.inference import mean_states, unit
 from secondpass.models import resolve
-from secondpass.native import best_cosines, weights_of
+from secondpass.native import best_cosines
 from secondpass.reranking.residual import ResidualScorer
 from secondpass.tokenizing import load_tokenizer, pair_frame
 

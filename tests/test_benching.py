@@ -22,8 +22,8 @@ from secondpass.benching import (
 )
 from secondpass.benching.machine import describe, peak_memory
 from secondpass.benching.running import QUICK_RUNS
+from secondpass.cores import usable_cores
 from secondpass.errors import InputError, MissingExtraError, SecondpassError
-from secondpass.inference import usable_cores
 from secondpass.testing import HashEmbedder
 
 SUBJECTS = "ferry bees bakery library garden mill harbour school market chapel".split()  # noqa: SIM905

@@ -17,19 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from secondpass import inference, models
+from secondpass import batching, cores, models
+from secondpass.batching import Row, packed_batches, starts_of, token_batches
+from secondpass.cores import for_each
 from secondpass.errors import ModelInvalidError
-from secondpass.inference import (
-    Row,
-    for_each,
-    mean_states,
-    open_graph,
-    packed_batches,
-    run_rows,
-    starts_of,
-    token_batches,
-    unit,
-)
+from secondpass.inference import mean_states, open_graph, run_rows, unit
 
 
 def write(root, files):
@@ -61,10 +53,10 @@ def write(root, files):
 def test_cpu_quota_of_both_kinds_of_cgroups(tmp_path, membership, files, quota):
     write(tmp_path / "root", files)
     (tmp_path / "cgroup").write_text(membership)
-    assert inference.cpu_quota(tmp_path / "root", tmp_path / "cgroup") == quota
-    cores = inference.usable_cores(tmp_path / "root", tmp_path / "cgroup")
+    assert cores.cpu_quota(tmp_path / "root", tmp_path / "cgroup") == quota
+    usable = cores.usable_cores(tmp_path / "root", tmp_path / "cgroup")
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert cores == min(allowed, max(1, math.ceil(min(quota, 10**6))))
+    assert usable == min(allowed, max(1, math.ceil(min(quota, 10**6))))
 
 
 @given(
@@ -110,7 +102,7 @@ def test_the_first_error_of_a_parallel_run_comes_out():
 
 
 def test_parallel_runs_use_more_than_one_thread_where_there_are_cores():
-    if inference.usable_cores() < 2:
+    if cores.usable_cores() < 2:
         pytest.skip("one core")
     both = threading.Barrier(2, timeout=60)
     for_each(lambda _: both.wait(), [0, 1])  # ends only if two run at once
@@ -207,4 +199,4 @@ def test_a_graph_with_other_inputs_is_refused(tmp_path):
 
 def test_rows_stand_alone_where_a_scale_is_taken_over_the_batch():
     assert open_graph(models.resolve("minilm-l6").weights()).row_budget == 1
-    assert open_graph(models.resolve("late-interaction").weights()).row_budget == inference.TOKEN_BUDGET
+    assert open_graph(models.resolve("late-interaction").weights()).row_budget == batching.TOKEN_BUDGET

@@ -14,7 +14,8 @@ from safetensors.numpy import load_file, save_file
 
 import tiny_models
 from secondpass import CrossEncoder, LateInteraction, MiniLMEmbedder, native
-from secondpass.inference import Row
+from secondpass.batching import Row
+from secondpass.checkpoints import fits
 from secondpass.native import Layer, Linear, Norm, best_cosines
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="this processor has no AVX-512 VNNI")
@@ -227,8 +228,8 @@ def test_architectures_that_the_kernels_cannot_run_take_the_runtime(checkpoints,
         {"position_embedding_type": "relative_key"},
         {"model_type": "electra"},
     ):
-        assert not native.fits({"model_type": "bert", **WIDE, **change})
-    assert native.fits({"model_type": "bert", **WIDE})
+        assert not fits({"model_type": "bert", **WIDE, **change})
+    assert fits({"model_type": "bert", **WIDE})
 
 
 def test_a_token_outside_the_vocabulary_is_an_error(checkpoints):

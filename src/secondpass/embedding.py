@@ -10,10 +10,11 @@ import numpy as np
 
 from . import models
 from .arguments import checked_precision
+from .batching import Integers, Row, Starts
 from .catalogue import EMBEDDER
+from .checkpoints import minilm_encoder
 from .errors import InputError, QueryError
-from .inference import Floats, Integers, Row, Starts, TokenStates, mean_states, run_states, unit
-from .native import minilm_encoder
+from .inference import Floats, TokenStates, mean_states, run_states, unit
 from .tokenizing import (
     MAX_QUERY_TOKENS,
     Frame,

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import models
+from .batching import Batch, Row
 from .converting import Receipt, int8_file, made_from, onnx_file, write_int8, write_receipt
 from .drift import Asked, Drift, Scorer, drift
 from .errors import InputError, ModelError, ModelInvalidError
-from .inference import Batch, Row, open_graph, run_rows
+from .inference import open_graph, run_rows
 from .models import ModelFolder
 from .reranking.scorers import kernel_scorer
 from .tokenizing import load_tokenizer, pair_frame

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import checked_text
+from .batching import Row
 from .errors import InputError, ModelInvalidError, QueryError
-from .inference import Row
 from .models import ModelFolder
 
 if TYPE_CHECKING:

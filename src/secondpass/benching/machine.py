@@ -9,7 +9,7 @@ import platform
 import sys
 from pathlib import Path
 
-from ..inference import cpu_quota, usable_cores
+from ..cores import cpu_quota, usable_cores
 from .values import Machine
 
 __all__ = ["describe", "peak_memory"]

@@ -24,7 +24,7 @@ def _open() -> None:
     try:
         from .. import models
         from ..catalogue import EMBEDDER
-        from ..native import minilm_encoder
+        from ..checkpoints import minilm_encoder
 
         _kept.append(minilm_encoder(models.resolve(EMBEDDER, "embedder")))
     except Exception:  # noqa: BLE001  whoever needs the embedder meets the same error and tells it

@@ -167,6 +167,6 @@ def read(reranker: Reranker, query: str, passages: Sequence[Passage], limits: Li
 def _least(limits: Limits) -> int:
     if limits == Limits():
         return 0
-    from ..inference import usable_cores
+    from ..cores import usable_cores
 
     return max(2, usable_cores())

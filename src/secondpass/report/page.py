@@ -38,7 +38,7 @@ class Stamp:
     @classmethod
     def now(cls) -> Stamp:
         """Return the stamp of this moment on this machine."""
-        from ..inference import usable_cores
+        from ..cores import usable_cores
 
         cores = usable_cores()
         machine = f"{_processor()}, {cores} {'core' if cores == 1 else 'cores'}, {platform.system()}"

@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import models
 from ..arguments import checked_precision
+from ..batching import Row
 from ..errors import InputError, ModelInvalidError, QueryError
-from ..inference import Floats, Row
+from ..inference import Floats
 from ..models import ModelFolder
 from ..tokenizing import checked_query, load_tokenizer, pair_frame, passing_texts
 from ..types import Reading

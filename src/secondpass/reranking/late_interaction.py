@@ -8,10 +8,12 @@ import numpy as np
 
 from .. import models
 from ..arguments import checked_precision
+from ..batching import Integers, Starts
 from ..catalogue import LATE_INTERACTION
+from ..checkpoints import minilm_encoder
 from ..errors import InputError, QueryError
-from ..inference import Floats, Integers, Starts, run_states, unit
-from ..native import best_cosines, minilm_encoder
+from ..inference import Floats, run_states, unit
+from ..native import best_cosines
 from ..tokenizing import MAX_QUERY_TOKENS, checked_query, load_tokenizer, parts, passing_texts, single_frame
 from ..types import Reading
 from .fingerprints import fingerprint

@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 
 from .. import native
-from ..inference import Floats, Integers, Row, Starts, for_each, mean_states, unit
-from ..native import Encoder, Layer, Linear, Norm, Table, Weights, best_cosines
+from ..batching import Integers, Row, Starts
+from ..checkpoints import Weights, norm_of
+from ..cores import for_each
+from ..inference import Floats, mean_states, unit
+from ..native import Encoder, Layer, Linear, Table, best_cosines
 
 __all__ = ["ResidualScorer", "is_residual"]
 
@@ -62,7 +65,7 @@ class ResidualScorer:
             weights.table("encoder.words"),
             weights.table("encoder.positions"),
             Table(weights.tensor("encoder.type")[None, :]),
-            _norm(weights, "encoder.norm").stacked(),
+            norm_of(weights, "encoder.norm").stacked(),
             tuple(_layer(weights, f"encoder.layers.{depth}") for depth in range(_DEPTH)),
             epsilon=_EPSILON,
         )
@@ -70,7 +73,7 @@ class ResidualScorer:
         self._first = _DEPTH - len(self._joint)
         self._match = weights.linear("branch.match")
         self._segment = weights.tensor("branch.passage_segment")
-        self._head_norm = _norm(weights, "branch.head_norm").stacked()
+        self._head_norm = norm_of(weights, "branch.head_norm").stacked()
         self._hidden, self._last = weights.linear("branch.head_hidden"), weights.linear("branch.head_out")
         self._dense = self._match.dense(), self._hidden.dense(), self._last.dense()
         self._rarity = weights.tensor("rarity")
@@ -168,9 +171,5 @@ def _layer(weights: Weights, place: str) -> Layer:
         name: weights.linear(f"{place}.{name}") for name in ("query", "key", "value", "out", "up", "down")
     }
     heads = maps["query"].weight.shape[0] // 32
-    norms = _norm(weights, f"{place}.attention_norm"), _norm(weights, f"{place}.output_norm")
+    norms = norm_of(weights, f"{place}.attention_norm"), norm_of(weights, f"{place}.output_norm")
     return Layer(maps, norms, heads, _EPSILON)
-
-
-def _norm(weights: Weights, name: str) -> Norm:
-    return Norm(weights.tensor(f"{name}.weight"), weights.tensor(f"{name}.bias"))

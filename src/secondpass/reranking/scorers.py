@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .. import native
+from .. import checkpoints, native
+from ..batching import Batch, Integers, Row
 from ..converting import best_graph, kernels_refused
+from ..cores import for_each
 from ..errors import ModelInvalidError
-from ..inference import Batch, Floats, Integers, Row, for_each, open_graph, run_rows
+from ..inference import Floats, open_graph, run_rows
 from ..models import ModelFolder
 from .residual import ResidualScorer, is_residual
 
@@ -41,13 +43,13 @@ def open_scorer(folder: ModelFolder, config: dict[str, Any], precision: str) -> 
 
 def kernel_scorer(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | None:
     """Return the model on our own kernels, or None where they cannot run or its file is built another way."""
-    if not native.available() or not native.fits(config):
+    if not native.available() or not checkpoints.fits(config):
         return None
     path = folder.onnx() if is_residual(config) else folder.safetensors() or folder.onnx()
     if path is None:
         return None
     try:
-        weights = native.weights_of(path)
+        weights = checkpoints.weights_of(path)
         return ResidualScorer(weights) if is_residual(config) else _BertScorer(weights, config, path)
     except KeyError:
         return None
@@ -77,9 +79,9 @@ class _GraphScorer:
 class _BertScorer:
     """A sequence-classification checkpoint of the BERT family: a tanh layer over [CLS], then one logit."""
 
-    def __init__(self, weights: native.Weights, config: dict[str, Any], path: Path) -> None:
+    def __init__(self, weights: checkpoints.Weights, config: dict[str, Any], path: Path) -> None:
         bert = config["model_type"] == "bert"
-        self._encoder = native.bert_encoder(weights, config)
+        self._encoder = checkpoints.bert_encoder(weights, config)
         hidden = weights.linear("pooler.dense" if bert else "classifier.dense")
         last = weights.linear("classifier" if bert else "classifier.out_proj")
         self._hidden, self._last = hidden.dense(), last.dense()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..inference import usable_cores
+from ..cores import usable_cores
 from .exact import best
 from .matrix_file import Block, Version, temporary_name
 from .view import View, blocks, continues
