@@ -8,6 +8,7 @@ import typer
 
 from .. import __version__
 from . import bench, calibrate, compare, demo, index, judge, make_queries, models, search, status, worth_it
+from . import eval as evaluate
 
 __all__ = ["app"]
 
@@ -37,6 +38,18 @@ def _secondpass(
     pass
 
 
-for _module in (index, search, compare, status, worth_it, make_queries, judge, calibrate, demo, bench):
+for _module in (
+    index,
+    search,
+    compare,
+    status,
+    evaluate,
+    worth_it,
+    make_queries,
+    judge,
+    calibrate,
+    demo,
+    bench,
+):
     app.command(_module.NAME, epilog=f"Example: {_module.EXAMPLE}")(_module.command)
 app.add_typer(models.app, name="models", help="The models that secondpass knows and has.")

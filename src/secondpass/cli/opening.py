@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -17,8 +17,15 @@ __all__ = ["opened", "origin"]
 
 
 @contextmanager
-def opened(settings: Settings, rerankers: Sequence[str]) -> Iterator[tuple[Index, list[Reranker]]]:
+def opened(
+    settings: Settings, rerankers: Sequence[str], build: Callable[[], Index] | None = None
+) -> Iterator[tuple[Index, list[Reranker]]]:
     """Open the index for reading and load re-rankers by name; close the index at the end.
+
+    Args:
+        settings: name the index, and the precision of the re-rankers.
+        rerankers: names.
+        build: gives another index; it is called when the re-rankers are loaded, since it may take long.
 
     Raises:
         StorageError: there is no index, or it cannot be used.
@@ -28,7 +35,9 @@ def opened(settings: Settings, rerankers: Sequence[str]) -> Iterator[tuple[Index
 
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(_load, rerankers, settings.precision)
-        with Index.open(settings.index, create=False) as index:
+        if build is not None:
+            loading.result()
+        with Index.open(settings.index, create=False) if build is None else build() as index:
             yield index, loading.result()
 
 

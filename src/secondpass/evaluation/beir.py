@@ -14,7 +14,7 @@ from ..types import Document
 from .lines import LONGEST_DOCUMENT, fault, json_lines, numbered_lines, whole_grade
 from .trec import Judgment
 
-__all__ = ["documents", "is_beir", "joined", "qrels_lines"]
+__all__ = ["documents", "has_corpus", "is_beir", "joined", "qrels_lines"]
 
 _CORPUS = "corpus.jsonl"
 
@@ -22,6 +22,11 @@ _CORPUS = "corpus.jsonl"
 def is_beir(folder: Path) -> bool:
     """Whether a path is a folder in BEIR layout."""
     return folder.is_dir() and (_corpus(folder).is_file() or (folder / "qrels").is_dir())
+
+
+def has_corpus(folder: Path) -> bool:
+    """Whether a path is a folder that holds the documents of a collection, too."""
+    return folder.is_dir() and _corpus(folder).is_file()
 
 
 def documents(folder: str | Path) -> Iterator[Document]:
