@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -38,41 +38,44 @@ def show(console: Console, found: Found, *, every: bool = False) -> None:
             Text("[synthetic queries] made from the documents: real ones will do worse", style="bold red"),
             "",
         )
-    for each in evaluation.ceilings:
-        emit(console, *_ceiling(each, evaluation, searched=found.depth is not None), "")
+    head = f"first relevant {evaluation.unit}, share of {_queries(evaluation)}"
+    emit(console, Text(head, style="bold"), _ceilings(found), "")
     for part in _means(console, evaluation):
         emit(console, part, "")
-    emit(console, *_differences(console, evaluation))
+    parts = _differences(console, evaluation)
     if found.checked is not None:
-        emit(console, *_baseline(console, found.checked))
-    emit(console, *(_all_queries(console, evaluation) if every else _changes(console, evaluation)))
+        parts += _baseline(console, found.checked)
+    parts += _all_queries(console, evaluation) if every else _changes(console, evaluation)
+    if parts:
+        emit(console, *parts)
     for note in _notes(found):
         emit(console, Text(note, style="dim"))
 
 
-def _ceiling(value: Ceiling, evaluation: Evaluation, *, searched: bool) -> Iterator[Text]:
-    """Say in words where the first relevant one stands."""
-    yield Text(
-        f"{_shown(value.stage1)}: where the first relevant {evaluation.unit} stands, in shares of "
-        f"{_queries(evaluation)}",
-        style="bold",
-    )
-    reranked = any(
-        row.setting.reranker != "none" for row in evaluation.rows if row.setting.stage1 == value.stage1
-    )
-    yield _share(value.in_top, f"in the top {value.k} already")
+def _ceilings(found: Found) -> Table:
+    """Say in words where the first relevant one stands in each stage 1."""
+    table = Table.grid(padding=(0, _GAP, 0, 0))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    evaluation = found.evaluation
+    several = len(evaluation.ceilings) > 1 or found.depth is None
+    reranked = {row.setting.stage1 for row in evaluation.rows if row.setting.reranker != "none"}
+    for each in evaluation.ceilings:
+        if several:
+            table.add_row("", Text(_shown(each.stage1), style="bold"))
+        for share, words in _ceiling(each, mending=each.stage1 in reranked, searched=found.depth is not None):
+            table.add_row(f"{share:.0%}", words)
+    return table
+
+
+def _ceiling(value: Ceiling, *, mending: bool, searched: bool) -> Iterator[tuple[float, str]]:
+    yield value.in_top, f"in the top {value.k} already"
     among = f"among the {value.candidates:,} candidates" if searched else "further down in the run"
-    mend = ", which is what stage 2 can mend" if reranked else ""
-    yield _share(value.in_candidates, among + mend)
-    mending = ""
+    yield value.in_candidates, among + (", which is what stage 2 can mend" if mending else "")
+    advice = ""
     if searched and value.absent > 0:
-        hybrid = "" if value.stage1 == "hybrid" else " or try --stage1 hybrid"
-        mending = f": raise --candidates{hybrid}"
-    yield _share(value.absent, f"absent{mending}")
-
-
-def _share(share: float, words: str) -> Text:
-    return Text(f"{share:6.0%}  {words}")
+        advice = ": raise --candidates" + ("" if value.stage1 == "hybrid" else " or try --stage1 hybrid")
+    yield value.absent, f"absent{advice}"
 
 
 def _queries(evaluation: Evaluation) -> str:
@@ -120,7 +123,7 @@ def _table(evaluation: Evaluation, measures: Sequence[str], *, timed: bool) -> T
     return table
 
 
-def _differences(console: Console, evaluation: Evaluation) -> list[Text | Table | str]:
+def _differences(console: Console, evaluation: Evaluation) -> list[RenderableType]:
     """Return each difference of the measure that decides, with how sure it is."""
     measure = evaluation.measures[0]
     rows = [(_shown(row.setting.name), row.against[measure]) for row in evaluation.rows if row.against]
@@ -131,7 +134,7 @@ def _differences(console: Console, evaluation: Evaluation) -> list[Text | Table 
     return [Text(f"{measure} against {base}", style="bold"), *_paired_rows(console, rows), ""]
 
 
-def _paired_rows(console: Console, rows: Sequence[tuple[str, Paired]]) -> list[Text | Table | str]:
+def _paired_rows(console: Console, rows: Sequence[tuple[str, Paired]]) -> list[RenderableType]:
     if console.width < _WIDE:
         return [
             Text(
@@ -160,7 +163,7 @@ def _p(each: Paired) -> str:
     return "<0.001" if each.p < 0.001 else f"{each.p:.3f}"
 
 
-def _baseline(console: Console, checked: Checked) -> list[Text | Table | str]:
+def _baseline(console: Console, checked: Checked) -> list[RenderableType]:
     head = Text(f"{checked.measure} against {shown_path(str(checked.path))}", style="bold")
     rows = [(_shown(row.setting.name), row.paired) for row in checked.rows]
     told = (
@@ -194,14 +197,14 @@ def _changed(evaluation: Evaluation, pair: tuple[int, int]) -> list[tuple[float,
     return sorted(changes, key=lambda change: -change[0])
 
 
-def _changes(console: Console, evaluation: Evaluation) -> list[Text | Padding | str]:
+def _changes(console: Console, evaluation: Evaluation) -> list[RenderableType]:
     """Return the biggest gains and losses of the best setting."""
     pair = _pair(evaluation)
     if pair is None:
         return []
     ordered = _changed(evaluation, pair)
     ours, base = (_shown(evaluation.rows[place].setting.name) for place in pair)
-    lines: list[Text | Padding | str] = []
+    lines: list[RenderableType] = []
     for word, changes in (
         ("gains", [each for each in ordered if each[0] > 0][:_MOST]),
         ("losses", [each for each in reversed(ordered) if each[0] < 0][:_MOST]),
@@ -227,7 +230,7 @@ def _asked(each: PerQuery) -> str:
     return f"{each.query_id}: {' '.join(without_controls(each.query).split())}"
 
 
-def _all_queries(console: Console, evaluation: Evaluation) -> list[Text | Padding | str]:
+def _all_queries(console: Console, evaluation: Evaluation) -> list[RenderableType]:
     """Return every query with its value under every setting, the biggest gain first."""
     measure = evaluation.measures[0]
     pair = _pair(evaluation)
@@ -235,7 +238,7 @@ def _all_queries(console: Console, evaluation: Evaluation) -> list[Text | Paddin
     order = (
         "" if pair is None else f", the biggest gain of {_shown(evaluation.rows[pair[0]].setting.name)} first"
     )
-    lines: list[Text | Padding | str] = [Text(f"{measure} of every query{order}", style="bold")]
+    lines: list[RenderableType] = [Text(f"{measure} of every query{order}", style="bold")]
     for change, each in ordered:
         mark = "" if pair is None else f"{change:+.3f}  "
         lines.append(Text(f"{mark}{_asked(each)}"))

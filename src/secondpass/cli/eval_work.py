@@ -205,7 +205,9 @@ def _measured(
     finally:
         if cache is not None:
             cache.close()
-    return trials, evaluate(trials, judged, settings, request.measures, chosen.k, spent)
+    handed = chosen.candidates
+    evaluation = evaluate(trials, judged, settings, request.measures, chosen.k, spent, candidates=handed)
+    return trials, evaluation
 
 
 def _checked(request: Request, evaluation: Evaluation, judged: Judged) -> Checked | None:

@@ -48,6 +48,8 @@ def evaluate(
     measures: Sequence[str] = MEASURES,
     k: int = 3,
     latencies: Mapping[Setting, float] | None = None,
+    *,
+    candidates: int | None = None,
 ) -> Evaluation:
     """Measure settings on judged queries.
 
@@ -58,11 +60,12 @@ def evaluate(
         measures: names in ir-measures' notation, the first decides.
         k: how many hits come back, for the ceiling.
         latencies: milliseconds of one search; settings without one have None.
+        candidates: of the ceiling, at a stage 1 that no re-ranker follows; the trials' depth by default.
 
     Returns:
         For each stage 1 a row of it alone, then its re-ranked settings in the order given, each with the
         paired difference from that stage 1 alone. The ceiling is taken at the most candidates that a
-        re-ranker of that stage 1 reads, else at the trials' depth.
+        re-ranker of that stage 1 reads.
 
     Raises:
         InputError: no setting, no judged query, one that was not tried, or a measure that does not exist.
@@ -81,7 +84,7 @@ def evaluate(
         for setting in (alone or Setting(stage1, "none", trials.depth), *reranked):
             run = trials.run(setting, judged.unit)
             measured.append(_Measured(setting, evaluate_run(qrels, run, names), base))
-        handed = max((each.candidates for each in reranked), default=trials.depth)
+        handed = max((each.candidates for each in reranked), default=candidates or trials.depth)
         ceilings.append(ceiling(trials, judged, stage1, k=k, candidates=handed))
     return _evaluation(judged, names, measured, ceilings, latencies or {})
 
