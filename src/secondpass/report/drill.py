@@ -174,13 +174,14 @@ def _lists(each: PerQuery, settings: tuple[Setting, Setting], sources: Sources) 
 
 def _entries(query_id: str, setting: Setting, sources: Sources) -> list[_Entry]:
     trial = sources.trials.trial(query_id, setting.stage1)
-    documents = dict(zip(trial.passages, trial.documents, strict=True))
+    places = {key: place for place, key in enumerate(trial.passages)}
+    named = trial.holding if sources.judged.unit == "document" else trial.standing_for
     grades = sources.judged.qrels[query_id]
     entries = []
     for passage_id, score in sources.trials.ranking(query_id, setting):
-        document = documents[passage_id]
-        judged = document if sources.judged.unit == "document" else passage_id
-        entries.append(_Entry(passage_id, document, score, grades.get(judged, 0)))
+        place = places[passage_id]
+        grade = max(grades.get(key, 0) for key in named(place))
+        entries.append(_Entry(passage_id, trial.documents[place], score, grade))
     return entries
 
 
