@@ -166,11 +166,11 @@ def _judged(request: Request, index: Index | None) -> Judged:
 
 
 def _builder(folder: Path, quiet: bool) -> Callable[[], Index]:
-    from ..evaluation.corpus import index_of
+    from ..evaluation.corpus import index_of, is_ready
     from .progress import indexing
 
     def build() -> Index:
-        with indexing(quiet) as show:
+        with indexing(quiet or is_ready(folder)) as show:
             return index_of(folder, progress=show)
 
     return build
