@@ -1,8 +1,8 @@
-"""What one setting found, written for tools that judge generated answers: one JSON object a line, one a query.
+"""What one setting found, for tools that judge generated answers: one JSON object a line, one a query.
 
-Two layouts, kept apart because a table with both sets of names is refused by tools that rename the older ones:
-``ragas`` has the columns of ragas 0.2 and later (``SingleTurnSample``), ``jsonl`` those that ragas had before
-and that many other tools read.
+Two layouts, kept apart because ragas renames the older columns, which fails where both are there: ``ragas``
+has the columns of its version 0.2 and later (``SingleTurnSample``), ``jsonl`` those it had before, which many
+other tools read.
 """
 
 from __future__ import annotations
