@@ -341,7 +341,7 @@ def test_a_beir_folder_brings_its_own_documents(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SECONDPASS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SECONDPASS_CACHE_FOLDER", str(tmp_path / "cache"))
     _, first, _ = run(capsys, str(ADI), "--reranker", "none", "--json")
     _, second, _ = run(capsys, str(ADI), "--reranker", "none", "--json")
     assert json.loads(first)["per_query"] == json.loads(second)["per_query"]

@@ -70,9 +70,9 @@ def is_ready(folder: str | Path, *, embedder: Embedder | None = None) -> bool:
 
 
 def cache_of(folder: str | Path, embedder: Embedder | None = None) -> Path:
-    """Return where the index of a folder is kept: below ``SECONDPASS_EVAL_CACHE_FOLDER``, or the user's cache folder."""
+    """Return where the index of a folder is kept, below ``SECONDPASS_CACHE_FOLDER`` or the user's cache."""
     whole = Path(folder).expanduser().resolve()
-    named = os.environ.get("SECONDPASS_EVAL_CACHE_FOLDER", "").strip()
+    named = os.environ.get("SECONDPASS_CACHE_FOLDER", "").strip()
     if named:
         base = Path(named).expanduser().absolute()
     else:
@@ -123,7 +123,7 @@ def _record(home: Path, state: dict[str, object]) -> None:
         staged.replace(home / _RECORD)
     except OSError as exc:
         raise IndexWriteError(
-            f"cannot write to {home}: {exc.strerror}; name another cache folder with SECONDPASS_EVAL_CACHE_FOLDER"
+            f"cannot write to {home}: {exc.strerror}; name another folder with SECONDPASS_CACHE_FOLDER"
         ) from exc
 
 
