@@ -1,8 +1,7 @@
 """What one setting found, for tools that judge generated answers: one JSON object a line, one a query.
 
-Two layouts, kept apart because ragas renames the older columns, which fails where both are there: ``ragas``
-has the columns of its version 0.2 and later (``SingleTurnSample``), ``jsonl`` those it had before, which many
-other tools read.
+``ragas`` has the columns of its version 0.2 and later (``SingleTurnSample``), ``jsonl`` those it had before,
+which many other tools read. Two layouts, not one with both: ragas renames the older columns to the newer.
 """
 
 from __future__ import annotations
