@@ -37,6 +37,7 @@ def test_the_commands_are_these() -> None:
         "search",
         "compare",
         "status",
+        "eval",
         "worth-it",
         "queries",
         "judge",

@@ -137,6 +137,7 @@ def test_it_fits_a_narrow_terminal(
         (("judged.jsonl", "--run", "run.txt", "--stage1", "dense"), "leave out"),
         (("judged.jsonl", "--export", "ragas"), "--export-to"),
         (("judged.jsonl", "--export", "csv", "--export-to", "x"), "--export"),
+        (("judged.jsonl", "--export", "jsonl", "--export-to", "notes/mill.txt"), "no such export"),
         (("lost.jsonl",), "is not in the index"),
         (("zero.jsonl",), "nothing in zero.jsonl is judged relevant"),
         (("empty.jsonl",), "is empty"),
@@ -233,6 +234,16 @@ def test_the_report_holds_the_figures_and_the_lists(
     page = (tmp_path / "r.html").read_text(encoding="utf-8")
     assert FACTS["mill"][1] in page
     assert "dense 20 &gt; late-interaction" in page
+
+
+def test_contexts_are_exported(here: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    where = ("--export", "ragas", "--export-to", str(tmp_path / "out.jsonl"), "-k", "2")
+    code, _, err = run(capsys, "judged.jsonl", *FAST, *where)
+    assert (code, err) == (0, f"wrote {tmp_path / 'out.jsonl'}: dense 20 > late-interaction\n")
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["user_input"] for line in lines] == [query for query, _ in FACTS.values()]
+    assert FACTS["mill"][1] in lines[5]["retrieved_contexts"]
+    assert {len(line["retrieved_contexts"]) for line in lines} == {2}
 
 
 def test_synthetic_queries_are_marked(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,6 @@ EXAMPLE = "secondpass eval judgments/ --reranker all --html report.html"
 
 FAILED = 1
 FAIL_UNDER = -0.01
-EXPORTS = ("ragas", "jsonl")
 
 
 def command(
@@ -139,20 +139,26 @@ def command(
         "quiet": quiet,
     }
     chosen = settings.load(flags)
-    from . import eval_input
-
-    _check_options(run, [*(reranker or []), *(stage1 or [])], run_out, export, export_to)
-    _check_limit(baseline, fail_under)
-    inputs = [judgments, file, baseline, *(run or [])]
-    report = html_out.destination(html)
-    outputs = {
-        "--run-out": eval_input.writable("--run-out", run_out, inputs),
-        "--export-to": eval_input.writable("--export-to", export_to, inputs),
-    }
-    request = _request(
-        chosen, judgments, file, split, measures, reranker, stage1, run, index, baseline, fail_under
+    given = _Given(
+        judgments=judgments,
+        file=file,
+        split=split,
+        index=index,
+        rerankers=reranker or [],
+        stage1s=stage1 or [],
+        measures=measures,
+        runs=run or [],
+        run_out=run_out,
+        baseline=baseline,
+        fail_under=fail_under,
+        export=export,
+        export_to=export_to,
     )
-    found, sources = _found(request, chosen, run, index, report is not None, outputs, export)
+    _check(given)
+    report = html_out.destination(html)
+    outputs = _outputs(given)
+    request = _request(given, chosen)
+    found, sources = _found(given, request, chosen, outputs, reported=report is not None)
     _show(found, as_json, per_query)
     if report is not None:
         from ..report import Stamp, evaluation_page
@@ -161,78 +167,103 @@ def command(
     return 0 if found.checked is None else _told(found.checked)
 
 
-def _check_options(
-    run: list[str] | None, tried: list[str], run_out: str | None, export: str | None, export_to: str | None
-) -> None:
-    if run and tried:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The options that are this command's own, as they came."""
+
+    judgments: str
+    file: str | None
+    split: str
+    index: str | None
+    rerankers: list[str]
+    stage1s: list[str]
+    measures: str
+    runs: list[str]
+    run_out: str | None
+    baseline: str | None
+    fail_under: float | None
+    export: str | None
+    export_to: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """What is written beside the report."""
+
+    runs: Path | None
+    export: Path | None
+
+
+def _check(given: _Given) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InputError: two of them contradict each other, or one lacks another.
+    """
+    if given.runs and (given.rerankers or given.stage1s):
         raise InputError("--run evaluates a finished run, nothing is searched; leave out what to search with")
-    if run and (run_out or export):
+    if given.runs and (given.run_out or given.export):
         raise InputError("--run evaluates a finished run; there is nothing that could be written out")
-    if export is not None and export not in EXPORTS:
-        raise InputError(f"--export writes {' or '.join(EXPORTS)}, got {export!r}")
-    if (export is None) is not (export_to is None):
+    if (given.export is None) is not (given.export_to is None):
         raise InputError("--export KIND and --export-to FILE belong together; give both")
+    if given.fail_under is not None:
+        if given.baseline is None:
+            raise InputError("--fail-under is about a difference from --baseline FILE; give both")
+        if not -1 <= given.fail_under <= 1:
+            raise InputError(f"--fail-under is a difference such as -0.01, got {given.fail_under}")
 
 
-def _check_limit(baseline: str | None, fail_under: float | None) -> None:
-    if fail_under is not None and baseline is None:
-        raise InputError("--fail-under is about a difference from --baseline FILE; give both")
-    if fail_under is not None and not -1 <= fail_under <= 1:
-        raise InputError(f"--fail-under is a difference such as -0.01, got {fail_under}")
+def _outputs(given: _Given) -> _Outputs:
+    """Return the files to write, checked."""
+    from ..evaluation.export import KINDS, check_replaceable
+    from . import eval_input
+
+    if given.export is not None and given.export not in KINDS:
+        raise InputError(f"--export writes {' or '.join(KINDS)}, got {given.export!r}")
+    inputs = [given.judgments, given.file, given.baseline, *given.runs]
+    export = eval_input.writable("--export-to", given.export_to, inputs)
+    if export is not None:
+        check_replaceable(export)
+    return _Outputs(eval_input.writable("--run-out", given.run_out, inputs), export)
 
 
-def _request(
-    chosen: Settings,
-    judgments: str,
-    file: str | None,
-    split: str,
-    measures: str,
-    reranker: list[str] | None,
-    stage1: list[str] | None,
-    run: list[str] | None,
-    index: str | None,
-    baseline: str | None,
-    fail_under: float | None,
-) -> Request:
+def _request(given: _Given, chosen: Settings) -> Request:
     from ..evaluation.baseline import read_earlier
     from ..evaluation.beir import has_corpus
     from . import eval_input
     from .eval_work import Request
 
-    path = Path(judgments).expanduser()
+    path = Path(given.judgments).expanduser()
     if not path.exists():
-        raise InputError(f"no file or folder {judgments}; judged queries are read from there")
-    names = eval_input.measures(measures)
+        raise InputError(f"no file or folder {given.judgments}; judged queries are read from there")
+    names = eval_input.measures(given.measures)
     return Request(
         judgments=path,
-        queries=None if file is None else Path(file).expanduser(),
-        split=split,
+        queries=None if given.file is None else Path(given.file).expanduser(),
+        split=given.split,
         measures=names,
-        stage1s=eval_input.stage1s(stage1, chosen),
-        rerankers=[] if run else eval_input.rerankers(reranker, chosen),
+        stage1s=eval_input.stage1s(given.stage1s, chosen),
+        rerankers=[] if given.runs else eval_input.rerankers(given.rerankers, chosen),
         depth=eval_input.depth(chosen.candidates, names),
-        own_corpus=index is None and has_corpus(path),
-        earlier=None if baseline is None else read_earlier(Path(baseline).expanduser()),
-        fail_under=FAIL_UNDER if fail_under is None else fail_under,
+        own_corpus=given.index is None and has_corpus(path),
+        earlier=None if given.baseline is None else read_earlier(Path(given.baseline).expanduser()),
+        fail_under=FAIL_UNDER if given.fail_under is None else given.fail_under,
     )
 
 
 def _found(
-    request: Request,
-    chosen: Settings,
-    run: list[str] | None,
-    index: str | None,
-    reported: bool,
-    outputs: dict[str, Path | None],
-    export: str | None,
+    given: _Given, request: Request, chosen: Settings, outputs: _Outputs, *, reported: bool
 ) -> tuple[Found, Sources | None]:
+    """Do the work, and write what needs the index."""
     from . import eval_work
 
-    if run:
-        return eval_work.of_runs(request, run, chosen, resolving=index is not None), None
+    if given.runs:
+        return eval_work.of_runs(request, given.runs, chosen, resolving=given.index is not None), None
     with eval_work.of_index(request, chosen) as (found, trials, source):
-        _write_runs(outputs["--run-out"], found, trials)
-        _write_export(outputs["--export-to"], export, found, trials, source)
+        if outputs.runs is not None:
+            _write_runs(outputs.runs, found, trials)
+        if outputs.export is not None and given.export is not None:
+            _write_export(outputs.export, given.export, found, trials, source)
         if not reported:
             return found, None
         from ..report import sources_for
@@ -240,9 +271,7 @@ def _found(
         return found, sources_for(found.evaluation, trials, found.judged, source.passage)
 
 
-def _write_runs(path: Path | None, found: Found, trials: Trials) -> None:
-    if path is None:
-        return
+def _write_runs(path: Path, found: Found, trials: Trials) -> None:
     from ..evaluation.trec import write_run
     from .eval_input import run_files
 
@@ -251,9 +280,7 @@ def _write_runs(path: Path | None, found: Found, trials: Trials) -> None:
         print(f"wrote {file}: {setting.name}", file=sys.stderr)
 
 
-def _write_export(path: Path | None, kind: str | None, found: Found, trials: Trials, source: Index) -> None:
-    if path is None or kind is None:
-        return
+def _write_export(path: Path, kind: str, found: Found, trials: Trials, source: Index) -> None:
     from ..evaluation.export import write_export
     from .eval_work import best
 

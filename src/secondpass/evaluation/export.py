@@ -19,7 +19,7 @@ from ..types import Passage
 from .trials import Trials
 from .values import Judged, Setting
 
-__all__ = ["KINDS", "Kind", "write_export"]
+__all__ = ["KINDS", "Kind", "check_replaceable", "write_export"]
 
 Kind = Literal["ragas", "jsonl"]
 KINDS: tuple[Kind, ...] = ("ragas", "jsonl")
@@ -59,7 +59,7 @@ def write_export(
         raise InputError(f"an export is one of {', '.join(KINDS)}, got {kind!r}")
     checked_count("k", k)
     path = Path(path)
-    _check_replaceable(path)
+    check_replaceable(path)
     lines = [
         json.dumps(_named(kind, row), ensure_ascii=False)
         for row in _rows(trials, judged, setting, passage_of, k)
@@ -103,8 +103,12 @@ def _named(kind: str, row: dict[str, object]) -> dict[str, object]:
     return {older.get(name, name): value for name, value in row.items()}
 
 
-def _check_replaceable(path: Path) -> None:
-    """Refuse to overwrite what is no export: judgments, say, are JSON lines too."""
+def check_replaceable(path: Path) -> None:
+    """Refuse to overwrite what is no export: judgments, say, are JSON lines too.
+
+    Raises:
+        InputError: something else is there, or it cannot be read.
+    """
     if not os.path.lexists(path):
         return
     try:
