@@ -12,12 +12,13 @@ from typing import Any
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- begin: written by tables.py -->", "<!-- end -->"
-SPEED = ("rerank_speed", "search_scaling", "indexing_speed", "indexing_large")
+SPEED = ("rerank_speed", "search_scaling", "indexing_speed", "indexing_large", "eval_speed")
 HOW = {
     "rerank_speed": "`rerank_speed.py`",
     "search_scaling": "`search_scaling.py`",
     "indexing_speed": "`indexing_speed.py`",
     "indexing_large": "`indexing_speed.py --large`",
+    "eval_speed": "`eval_speed.py`",
 }
 
 Figures = dict[str, Any]

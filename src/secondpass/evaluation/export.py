@@ -1,7 +1,8 @@
 """What one setting found, for tools that judge generated answers: one JSON object a line, one a query.
 
 ``ragas`` has the columns of its version 0.2 and later (``SingleTurnSample``), ``jsonl`` those it had before,
-which many other tools read. Two layouts, not one with both: ragas renames the older columns to the newer.
+which many other tools read. Two layouts, not one with both: where ragas renames the older
+columns, both sets would leave two columns of one name (seen with 0.4.3).
 """
 
 from __future__ import annotations
