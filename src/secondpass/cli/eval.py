@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -276,7 +277,7 @@ def _write_runs(path: Path, found: Found, trials: Trials) -> None:
     from .eval_input import run_files
 
     for file, setting in run_files(path, [row.setting for row in found.evaluation.rows]):
-        write_run(file, trials.run(setting, found.judged.unit), setting.name.replace(" > ", "-"))
+        write_run(file, trials.run(setting, found.judged.unit), re.sub(r"[ >]+", "-", setting.name))
         print(f"wrote {file}: {setting.name}", file=sys.stderr)
 
 
