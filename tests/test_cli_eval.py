@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,28 @@ def test_a_regression_fails_and_the_json_is_written_all_the_same(
     code, out, err = run(capsys, "judged.jsonl", "--reranker", "none", "--baseline", "old.json")
     assert (code, out) == (2, "")
     assert "other settings (only there: dense 20 > late-interaction)" in err
+
+
+def test_a_baseline_holds_in_another_checkout(
+    here: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, before, _ = run(capsys, "judged.jsonl", "--reranker", "none", "--json")
+    (tmp_path / "old.json").write_text(before, encoding="utf-8")
+    shutil.copytree(here / "notes", tmp_path / "notes")
+    shutil.copy(here / "judged.jsonl", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["index", "notes", "--quiet"]) == 0
+    code, out, err = run(
+        capsys, "judged.jsonl", "--reranker", "none", "--json", "--baseline", "old.json", "--fail-under", "0"
+    )
+    assert (code, err) == (0, "")
+    assert json.loads(out)["baseline"]["rows"][0]["difference"] == 0
+    (tmp_path / "notes" / "mill.txt").unlink()
+    assert main(["index", "notes", "--quiet", "--prune"]) == 0
+    code, out, err = run(capsys, "judged.jsonl", "--reranker", "none", "--baseline", "old.json")
+    assert code == 1
+    assert err.startswith("worse than old.json: nDCG@10 of dense ")
+    assert "2 of what is judged relevant (2 queries) are not in the index" in out
 
 
 def test_the_report_holds_the_figures_and_the_lists(
