@@ -53,7 +53,7 @@ def command(
         typer.Option(
             "--reranker",
             metavar="NAME",
-            help="Stage 2: auto, none, a name, a folder, or all that are installed; repeatable. "
+            help="Stage 2: auto, none, a name, a folder, or the word all for those installed; repeatable. "
             "[default: auto]",
             show_default=False,
         ),
@@ -103,7 +103,7 @@ def command(
         typer.Option(
             "--fail-under",
             metavar="DIFF",
-            help=f"The least difference from the baseline that passes. [default: {FAIL_UNDER}]",
+            help=f"Exit 1 where the first measure changed by less than this. [default: {FAIL_UNDER}]",
             show_default=False,
         ),
     ] = None,
