@@ -21,10 +21,10 @@ import numpy as np
 
 Pair = tuple[str, str]
 
-TOKENS = 256
+TOKENS = 128
 QUERIES = 3
 """Queries of a training step, with all their passages: their order is what is to be learnt."""
-TRAINED_LAYERS = 4
+TRAINED_LAYERS = 3
 RATE = 3e-4
 
 
@@ -101,14 +101,12 @@ def _train(model: Any, read: Sequence[Any], wanted: Any, groups: list[list[int]]
         optimizer, lambda step: min(1.0, (step + 1) / 20) * (1 - step / steps)
     )
     generator = torch.Generator().manual_seed(7)
-    bfloat = bool({"avx512_bf16", "amx_bf16"} & set(_flags()))
     done = 0
     for _ in range(epochs):
         shuffled = [groups[place] for place in torch.randperm(len(groups), generator=generator)]
         for start in range(0, len(shuffled), QUERIES):
             chosen = shuffled[start : start + QUERIES]
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat):
-                given = _logits(model, [read[place] for group in chosen for place in group]).float()
+            given = _logits(model, [read[place] for group in chosen for place in group])
             errors = given - wanted[[place for group in chosen for place in group]]
             within = torch.cat([part - part.mean() for part in errors.split([len(each) for each in chosen])])
             loss = errors.square().mean() + 2 * within.square().mean()
@@ -127,12 +125,6 @@ def _by_query(pairs: Sequence[Pair]) -> list[list[int]]:
     for place, (query, _) in enumerate(pairs):
         groups.setdefault(query, []).append(place)
     return list(groups.values())
-
-
-def _flags() -> list[str]:
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    return next((line.split() for line in lines if line.startswith("flags")), [])
 
 
 def _tokenised(folder: Path, pairs: Sequence[Pair]) -> list[Any]:
