@@ -223,6 +223,24 @@ def test_what_is_closed_stays_closed(tmp_path, embedder):
             call()
 
 
+def test_words_of_most_passages_change_no_order_and_find_what_nothing_else_does(index, tmp_path):
+    """They cost most of the time and tell nothing; SQLite's own bm25 over all words is the measure."""
+    index.add(
+        Document(f"d{n}", f"the boat {'kettle ' * (n % 4)}{'of tea' if n % 3 == 0 else 'and rope'} n{n}")
+        for n in range(12)
+    )
+    with sqlite3.connect(tmp_path / "index" / "index.db") as raw:
+        wanted = raw.execute(
+            "SELECT text, -bm25(words) AS score FROM words WHERE words MATCH ? ORDER BY score DESC, rowid",
+            ('"the" OR "kettle" OR "tea"',),
+        ).fetchall()
+    for k in (1, 5, 9, 12):  # nine have "kettle" or "tea" in them, the others only "the"
+        found = index.search("the kettle tea", k, stage1="lexical")
+        assert {hit.passage.text for hit in found[:8]} == {text for text, _ in wanted[: min(k, 8)]}
+        assert [hit.score for hit in found] == pytest.approx([score for _, score in wanted[:k]], abs=1e-4)
+    assert len(index.search("the", 12, stage1="lexical")) == 12
+
+
 # Doing it again
 
 
