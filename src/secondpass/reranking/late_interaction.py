@@ -14,6 +14,7 @@ from ..checkpoints import minilm_encoder
 from ..errors import InputError, QueryError
 from ..inference import Floats, run_states, unit
 from ..native import best_cosines
+from ..products import product
 from ..tokenizing import MAX_QUERY_TOKENS, checked_query, load_tokenizer, parts, passing_texts, single_frame
 from ..types import Reading
 from .fingerprints import fingerprint
@@ -111,7 +112,7 @@ class LateInteraction:
 
         def work(places: Integers, states: Floats, starts: Starts) -> None:
             sums, best = best_cosines(states, starts, words)
-            scores[places] = unit(sums) @ mean + best.mean(axis=1)
+            scores[places] = product(unit(sums), mean) + best.mean(axis=1)
 
         run_states(self._encoder, [self._frame.around(window) for window in windows], work)
         return scores

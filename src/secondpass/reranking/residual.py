@@ -17,6 +17,7 @@ from ..checkpoints import Weights, norm_of
 from ..cores import for_each
 from ..inference import Floats, mean_states, unit
 from ..native import Encoder, Layer, Linear, Table, best_cosines
+from ..products import product
 
 __all__ = ["ResidualScorer", "is_residual"]
 
@@ -75,7 +76,8 @@ class ResidualScorer:
         self._segment = weights.tensor("branch.passage_segment")
         self._head_norm = norm_of(weights, "branch.head_norm").stacked()
         self._hidden, self._last = weights.linear("branch.head_hidden"), weights.linear("branch.head_out")
-        self._dense = self._match.dense(), self._hidden.dense(), self._last.dense()
+        hidden, last = (np.ascontiguousarray(each.dense().T) for each in (self._hidden, self._last))
+        self._dense = self._match.dense(), hidden, last
         self._rarity = weights.tensor("rarity")
         self._scale, self._cosine, self._maxsim, self._bias = (
             float(weights.tensor(name).reshape(-1)[0])
@@ -142,7 +144,10 @@ class ResidualScorer:
         native.norm(pooled, self._head_norm, _HEAD_EPSILON)
         # one passage after the other, so that a logit does not depend on how many there are
         return np.array(
-            [(_gelu(each @ hidden + self._hidden.bias) @ last + self._last.bias)[0] for each in pooled]
+            [
+                (product(last, _gelu(product(hidden, each) + self._hidden.bias)) + self._last.bias)[0]
+                for each in pooled
+            ]
         )
 
 

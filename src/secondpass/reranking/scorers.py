@@ -15,6 +15,7 @@ from ..cores import for_each
 from ..errors import ModelInvalidError
 from ..inference import Floats, open_graph, run_rows
 from ..models import ModelFolder
+from ..products import product
 from .residual import ResidualScorer, is_residual
 
 __all__ = ["PairScorer", "kernel_scorer", "open_scorer"]
@@ -84,10 +85,10 @@ class _BertScorer:
         self._encoder = checkpoints.bert_encoder(weights, config)
         hidden = weights.linear("pooler.dense" if bert else "classifier.dense")
         last = weights.linear("classifier" if bert else "classifier.out_proj")
-        self._hidden, self._last = hidden.dense(), last.dense()
+        self._hidden, self._last = (np.ascontiguousarray(each.dense().T) for each in (hidden, last))
         self._hidden_bias, self._last_bias = hidden.bias, last.bias
-        if self._last.shape[1] != 1:
-            raise ModelInvalidError(_several(path, self._last.shape[1]))
+        if len(self._last) != 1:
+            raise ModelInvalidError(_several(path, len(self._last)))
 
     def logits(self, rows: Sequence[Row]) -> Floats:
         logits = np.empty(len(rows), dtype=np.float32)
@@ -95,8 +96,8 @@ class _BertScorer:
         def work(places: Integers) -> None:
             states, starts = self._encoder.states([rows[place] for place in places])
             for place, state in zip(places, states[starts[:-1]], strict=True):
-                hidden = np.tanh(state @ self._hidden + self._hidden_bias)
-                logits[place] = (hidden @ self._last + self._last_bias)[0]
+                hidden = np.tanh(product(self._hidden, state) + self._hidden_bias)
+                logits[place] = (product(self._last, hidden) + self._last_bias)[0]
 
         for_each(work, self._encoder.batches([len(row.ids) for row in rows]))
         return logits

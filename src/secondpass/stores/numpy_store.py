@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError
+from ..products import product
 from .checks import checked_ids, checked_k, checked_query, checked_vectors
 from .exact import best, places_of
 
@@ -50,9 +51,9 @@ class NumpyStore:
         k = checked_k(k)
         query = checked_query(vector, self._dimension)
         if allowed is None:
-            return best(self._ids, self._vectors @ query, k)
+            return best(self._ids, product(self._vectors, query), k)
         places = places_of(self._ids, np.asarray(allowed, dtype=np.int64))
-        return best(self._ids[places], self._vectors[places] @ query, k)
+        return best(self._ids[places], product(self._vectors[places], query), k)
 
     def delete(self, ids: Sequence[int]) -> None:
         """Remove; unknown ids are ignored."""

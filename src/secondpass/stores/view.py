@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import IndexDamagedError
+from ..products import product
 from .exact import places_of
 from .matrix_file import Block, Version, are_unit
 
@@ -45,7 +46,7 @@ class View:
 
     def scores(self, query: Floats) -> Floats:
         """Return the cosine of each place; ``-inf`` for what was removed."""
-        scores = np.concatenate([self.base.matrix @ query, self.tail.matrix @ query])
+        scores = np.concatenate([product(self.base.matrix, query), product(self.tail.matrix, query)])
         scores[self.dead] = -np.inf
         return scores
 
@@ -53,7 +54,8 @@ class View:
         """Return the cosines of some places, ascending."""
         split = int(np.searchsorted(places, len(self.base.ids)))
         in_tail = places[split:] - len(self.base.ids)
-        return np.concatenate([self.base.matrix[places[:split]] @ query, self.tail.matrix[in_tail] @ query])
+        parts = self.base.matrix[places[:split]], self.tail.matrix[in_tail]
+        return np.concatenate([product(part, query) for part in parts])
 
     def alive(self, ids: Ids) -> Ids:
         """Return the ascending places of those of ``ids`` that are here."""
