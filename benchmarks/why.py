@@ -260,6 +260,15 @@ def sliced(rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
+def brief(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what one collection shows: gains with 20 candidates, the ceiling, small parts of it, hybrid."""
+    found = sliced(rows)
+    for way in [name for name in found if ">" in name]:
+        told = found[way]
+        found[way] = {"20": told["candidates"][20], **({"small": told["small"]} if "small" in told else {})}
+    return found
+
+
 def slices(rows: Sequence[Row], stage1: str, reranker: str) -> dict[str, Any]:
     """Return every slice of one stage 1 and one re-ranker."""
     after, before = f"{stage1} 20 > {reranker}", stage1
@@ -319,7 +328,7 @@ def main() -> int:
         print(f"{name}: {len(rows)} queries so far", flush=True)
     figures: dict[str, Any] = {"limit": arguments.limit, "rare": RARE, "all": sliced(rows)}
     figures["collections"] = {
-        name: sliced([row for row in rows if row.collection == name]) for name in arguments.collections
+        name: brief([row for row in rows if row.collection == name]) for name in arguments.collections
     }
     write("why", figures, arguments.out)
     return 0
