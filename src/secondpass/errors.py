@@ -14,6 +14,7 @@
     ├── ModelError                 something about model weights
     │   ├── ModelNotFoundError     no such name, or not on this machine
     │   └── ModelInvalidError      a file is missing, damaged or of another architecture
+    ├── LlmError                   a language model cannot be reached, refuses, or broke off (has .text)
     ├── SearchCancelledError       the caller did not want the answer any more
     └── MissingExtraError          an optional package is not installed (also an ImportError)
 
@@ -31,6 +32,7 @@ __all__ = [
     "IndexMissingError",
     "IndexWriteError",
     "InputError",
+    "LlmError",
     "LoadError",
     "MissingExtraError",
     "ModelError",
@@ -108,6 +110,18 @@ class ModelNotFoundError(ModelError):
 
 class ModelInvalidError(ModelError):
     """A model folder lacks a file, or a file is damaged or of an unsupported kind."""
+
+
+class LlmError(SecondpassError):
+    """A language model cannot be reached, refuses, or broke off in its answer.
+
+    Attributes:
+        text: what it had said until then; empty where it said nothing.
+    """
+
+    def __init__(self, message: str, text: str = "") -> None:
+        super().__init__(message)
+        self.text = text
 
 
 class SearchCancelledError(SecondpassError):
