@@ -1,0 +1,49 @@
+"""The ASGI application: features plugged together, each a module with ``router(state) -> APIRouter``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fastapi import APIRouter, FastAPI
+
+from ... import __version__
+from ...cores import usable_cores
+from . import errors
+from .settings import ServerSettings
+from .state import State
+from .work import WorkPool
+
+__all__ = ["create_app"]
+
+FEATURES: tuple[Callable[[State], APIRouter], ...] = ()
+"""Each gives its routes; what it opens and closes stands in its router's ``lifespan``."""
+
+
+def create_app(settings: ServerSettings) -> FastAPI:
+    """Return the application for these settings; see ``secondpass.ext.server.create_app``."""
+    limits = settings.limits
+    workers = settings.workers or max(2, usable_cores())
+    state = State(settings, WorkPool(workers, limits.queue, limits.seconds))
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            state.stopping.set()
+            await state.work.close()
+
+    app = FastAPI(
+        title="secondpass",
+        version=__version__,
+        summary="Two-stage retrieval over your own documents: search broadly, re-rank precisely.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.secondpass = state
+    errors.install(app)
+    for feature in FEATURES:
+        app.include_router(feature(state))
+    return app

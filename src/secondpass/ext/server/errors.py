@@ -1,0 +1,164 @@
+"""From errors to answers: a status, a stable code, a sentence, and nothing of the caller's text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from ... import errors as trouble
+from ...errors import SecondpassError
+
+__all__ = [
+    "DIALECT_PATHS",
+    "TEI_PATH",
+    "ApiError",
+    "error_answer",
+    "install",
+    "overloaded",
+    "translated",
+]
+
+TEI_PATH = "/rerank"
+DIALECT_PATHS = frozenset({"/v1/rerank", "/v2/rerank"})
+"""Here clients look for ``message`` (Cohere) or ``detail`` (Jina, Voyage) at the top of an error."""
+
+
+class ApiError(SecondpassError):
+    """An answer other than success.
+
+    Attributes:
+        status: of HTTP.
+        code: stable, in snake_case; clients may rely on it.
+        retry_after: seconds after which it is worth asking again; None where it is not.
+    """
+
+    def __init__(self, status: int, code: str, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with the answer."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return headers
+
+
+def overloaded(what: str, retry_after: int = 1) -> ApiError:
+    """Return the answer where there is more to do than may wait."""
+    return ApiError(429, "overloaded", f"the server is busy ({what}); ask again later", retry_after)
+
+
+# The first class that fits counts: (class, status, code, Retry-After).
+_KINDS: Sequence[tuple[type[SecondpassError], int, str, int | None]] = (
+    (trouble.QueryError, 422, "query_invalid", None),
+    (trouble.SettingsError, 422, "setting_invalid", None),
+    (trouble.InputError, 422, "input_invalid", None),
+    (trouble.LoadError, 422, "file_unreadable", None),
+    (trouble.IndexMissingError, 503, "index_missing", None),
+    (trouble.IndexLockedError, 503, "index_locked", 1),
+    (trouble.IndexWriteError, 507, "index_not_writable", None),
+    (trouble.StorageError, 503, "index_unusable", None),
+    (trouble.ModelNotFoundError, 404, "model_not_found", None),
+    (trouble.ModelError, 503, "model_unusable", None),
+    (trouble.LlmError, 502, "llm_failed", None),
+    (trouble.RemoteError, 502, "remote_failed", None),
+    (trouble.MissingExtraError, 501, "extra_missing", None),
+    (trouble.SearchCancelledError, 503, "cancelled", 1),
+)
+
+
+def translated(exc: BaseException) -> ApiError:
+    """Return what to answer to an error; one that nobody foresaw says no more than that."""
+    if isinstance(exc, ApiError):
+        return exc
+    for kind, status, code, retry_after in _KINDS:
+        if isinstance(exc, kind):
+            return ApiError(status, code, str(exc), retry_after)
+    return ApiError(500, "internal", "something went wrong inside; the server's log has more")
+
+
+_ERROR_TYPES = {
+    400: "Validation",
+    413: "Validation",
+    422: "Validation",
+    424: "Backend",
+    429: "Overloaded",
+    503: "Unhealthy",
+}
+"""Names that text-embeddings-inference gives to kinds of errors."""
+
+
+def error_answer(path: str, exc: ApiError, request_id: str) -> Response:
+    """Return the answer to an error, in the shape that clients of that path read."""
+    content: dict[str, Any]
+    message = str(exc)
+    if path == TEI_PATH:
+        content = {"error": message, "error_type": _ERROR_TYPES.get(exc.status, "Backend"), "code": exc.code}
+    else:
+        content = {"error": {"code": exc.code, "message": message, "request_id": request_id}}
+        if path in DIALECT_PATHS:
+            content |= {"message": message, "detail": message}
+    return JSONResponse(content, exc.status, headers=exc.headers)
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of the routes answered in our shape."""
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(SecondpassError, _on_error)
+
+
+def request_id(request: Request) -> str:
+    """Return the id under which the logs know a request."""
+    return str(request.scope.get("state", {}).get("request_id", ""))
+
+
+async def _on_error(request: Request, exc: Exception) -> Response:
+    return error_answer(request.url.path, translated(exc), request_id(request))
+
+
+_HTTP_CODES = {
+    400: "request_invalid",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "type_unsupported",
+}
+
+
+async def _on_http(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, HTTPException):
+        raise exc
+    code = _HTTP_CODES.get(exc.status_code, "request_invalid" if exc.status_code < 500 else "internal")
+    answer = error_answer(
+        request.url.path, ApiError(exc.status_code, code, str(exc.detail)), request_id(request)
+    )
+    answer.headers.update(exc.headers or {})
+    return answer
+
+
+async def _on_invalid(request: Request, exc: Exception) -> Response:
+    if not isinstance(exc, RequestValidationError):
+        raise exc
+    first = exc.errors()[0]
+    if first.get("type") == "json_invalid":
+        error = ApiError(400, "json_invalid", "the body is not JSON")
+    else:
+        error = ApiError(422, "request_invalid", said(first))
+    return error_answer(request.url.path, error, request_id(request))
+
+
+def said(error: Any) -> str:
+    """Return one finding of the validation in words; the value itself, which may be a document, is left out."""
+    place = ".".join(str(part) for part in error.get("loc", ()) if part not in ("body", "query", "path"))
+    message = str(error.get("msg", "is not valid")).removeprefix("Value error, ")
+    return f"{place}: {message}"[:500] if place else message[:500]
