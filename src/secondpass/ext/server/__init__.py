@@ -1,4 +1,4 @@
-"""``secondpass serve``: re-ranking and search over HTTP, for clients that exist already (extra ``server``)."""
+"""``secondpass serve``: re-ranking and search over HTTP for clients that exist already (extra ``server``)."""
 
 from __future__ import annotations
 

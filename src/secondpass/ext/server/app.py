@@ -6,10 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import APIRouter, FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from ... import __version__
 from ...cores import usable_cores
 from . import errors
+from .context import REQUEST_ID, RequestContext
+from .limits import RequestLimits
+from .metrics import Measured
+from .security import Guard
 from .settings import ServerSettings
 from .state import State
 from .work import WorkPool
@@ -44,6 +49,25 @@ def create_app(settings: ServerSettings) -> FastAPI:
     )
     app.state.secondpass = state
     errors.install(app)
+    _add_layers(app, state)
+    app.include_router(state.metrics.router())
     for feature in FEATURES:
         app.include_router(feature(state))
     return app
+
+
+def _add_layers(app: FastAPI, state: State) -> None:
+    """Put the layers around the routes, the innermost first."""
+    settings = state.settings
+    app.add_middleware(RequestLimits, limits=settings.limits)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key", REQUEST_ID],
+            expose_headers=[REQUEST_ID, "Retry-After"],
+        )
+    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Measured, metrics=state.metrics)
+    app.add_middleware(RequestContext)

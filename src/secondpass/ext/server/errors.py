@@ -158,7 +158,7 @@ async def _on_invalid(request: Request, exc: Exception) -> Response:
 
 
 def said(error: Any) -> str:
-    """Return one finding of the validation in words; the value itself, which may be a document, is left out."""
+    """Return one finding of the validation in words, without the value, which may be a document."""
     place = ".".join(str(part) for part in error.get("loc", ()) if part not in ("body", "query", "path"))
     message = str(error.get("msg", "is not valid")).removeprefix("Value error, ")
     return f"{place}: {message}"[:500] if place else message[:500]
