@@ -44,6 +44,7 @@ def test_the_commands_are_these() -> None:
         "calibrate",
         "demo",
         "bench",
+        "mcp",
         "models list",
         "models pull",
         "models optimize",

@@ -7,7 +7,20 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import bench, calibrate, compare, demo, index, judge, make_queries, models, search, status, worth_it
+from . import (
+    bench,
+    calibrate,
+    compare,
+    demo,
+    index,
+    judge,
+    make_queries,
+    mcp,
+    models,
+    search,
+    status,
+    worth_it,
+)
 from . import eval as evaluate
 
 __all__ = ["app"]
@@ -50,6 +63,7 @@ for _module in (
     calibrate,
     demo,
     bench,
+    mcp,
 ):
     app.command(_module.NAME, epilog=f"Example: {_module.EXAMPLE}")(_module.command)
 app.add_typer(models.app, name="models", help="The models that secondpass knows and has.")
