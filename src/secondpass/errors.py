@@ -15,6 +15,7 @@
     │   ├── ModelNotFoundError     no such name, or not on this machine
     │   └── ModelInvalidError      a file is missing, damaged or of another architecture
     ├── LlmError                   a language model cannot be reached, refuses, or broke off (has .text)
+    ├── RemoteError                a service elsewhere gave no usable answer (has .status)
     ├── SearchCancelledError       the caller did not want the answer any more
     └── MissingExtraError          an optional package is not installed (also an ImportError)
 
@@ -39,6 +40,7 @@ __all__ = [
     "ModelInvalidError",
     "ModelNotFoundError",
     "QueryError",
+    "RemoteError",
     "SearchCancelledError",
     "SecondpassError",
     "SettingsError",
@@ -122,6 +124,18 @@ class LlmError(SecondpassError):
     def __init__(self, message: str, text: str = "") -> None:
         super().__init__(message)
         self.text = text
+
+
+class RemoteError(SecondpassError):
+    """A service on another machine, or behind a port of this one, gave no usable answer.
+
+    Attributes:
+        status: the HTTP status; None where no answer came.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class SearchCancelledError(SecondpassError):

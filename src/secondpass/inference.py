@@ -20,11 +20,12 @@ import numpy.typing as npt
 
 from .batching import TOKEN_BUDGET, Batch, Integers, Row, Starts, padded, starts_of, token_batches
 from .cores import for_each
-from .errors import ModelInvalidError
+from .errors import InputError, ModelInvalidError
 
 __all__ = [
     "Graph",
     "TokenStates",
+    "checked_device",
     "mean_states",
     "open_graph",
     "run_rows",
@@ -35,6 +36,7 @@ __all__ = [
 Floats = npt.NDArray[np.float32]
 
 _NODES_END = 8 * 2**20
+_CUDA = "CUDAExecutionProvider"
 _FEEDS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -61,14 +63,15 @@ class Graph:
             scale taken over the whole batch, so that a row's numbers never depend on its neighbours.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open the file.
+    def __init__(self, path: Path, device: str = "cpu") -> None:
+        """Open the file on a device, see ``checked_device``.
 
         Raises:
+            InputError: the device cannot be used.
             ModelInvalidError: it is missing, damaged, or wants inputs other than token ids, mask and types.
         """
         self.path = path
-        self._session = _open(path)
+        self._session = _open(path, device)
         self.inputs = [each.name for each in self._session.get_inputs()]
         unknown = sorted(set(self.inputs) - set(_FEEDS))
         if unknown or "input_ids" not in self.inputs:
@@ -112,38 +115,71 @@ def _scales_by_batch(path: Path) -> bool:
         return b"DynamicQuantizeLinear" in stream.read(_NODES_END)
 
 
-def _open(path: Path) -> Any:
+def checked_device(device: object) -> str:
+    """Return the name of a device that ONNX Runtime can use here: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        InputError: it is none, or this machine's ONNX Runtime was built without it.
+    """
+    if device == "cpu":
+        return "cpu"
+    kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
+    if kind != "cuda" or (device != "cuda" and not number.isdecimal()):
+        raise InputError(
+            f"device must be cpu, cuda or cuda:1, got {device!r}; others: backend='torch'"
+        )
+    import onnxruntime
+
+    there = onnxruntime.get_available_providers()
+    if _CUDA not in there:
+        raise InputError(
+            f"device {device!r} needs onnxruntime-gpu; the ONNX Runtime here offers {', '.join(there)}. "
+            "Put it in its place: pip uninstall onnxruntime; pip install onnxruntime-gpu"
+        )
+    return str(device)
+
+
+def _open(path: Path, device: str) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised; the runtime must not print them as well
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if checked_device(device) != "cpu":
+        providers.insert(0, (_CUDA, {"device_id": int(device.partition(":")[2] or 0)}))
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(str(path), options, providers=providers)
     except Exception as exc:  # onnxruntime raises many types, and bare RuntimeError
         raise ModelInvalidError(f"cannot open {path}: {_first_line(exc)}; fetch the model again") from exc
+    if len(providers) > 1 and _CUDA not in session.get_providers():  # it falls back without a word
+        raise InputError(
+            f"ONNX Runtime could not start on {device}: its CUDA libraries or the driver are absent or of "
+            "another version; take device='cpu', or install what onnxruntime-gpu asks for"
+        )
+    return session
 
 
 def _first_line(exc: Exception) -> str:
     return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:300]
 
 
-_graphs: weakref.WeakValueDictionary[tuple[str, int, int], Graph] = weakref.WeakValueDictionary()
+_graphs: weakref.WeakValueDictionary[tuple[str, int, int, str], Graph] = weakref.WeakValueDictionary()
 _lock = threading.Lock()
 
 
-def open_graph(path: Path) -> Graph:
-    """Return the graph of a file; all who ask for the same unchanged file share it."""
+def open_graph(path: Path, device: str = "cpu") -> Graph:
+    """Return the graph of a file; all who ask for the same unchanged file on the same device share it."""
     try:
         status = path.stat()
     except OSError as exc:
         raise ModelInvalidError(f"cannot open {path}: {exc.strerror}; fetch the model again") from exc
-    key = (str(path.resolve()), status.st_size, status.st_mtime_ns)
+    key = (str(path.resolve()), status.st_size, status.st_mtime_ns, device)
     with _lock:
         graph = _graphs.get(key)
         if graph is None:
-            graph = _graphs[key] = Graph(path)
+            graph = _graphs[key] = Graph(path, device)
         return graph
 
 

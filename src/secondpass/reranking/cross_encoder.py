@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import models
 from ..arguments import checked_precision
 from ..batching import Row
-from ..errors import InputError, ModelInvalidError, QueryError
-from ..inference import Floats
-from ..models import ModelFolder
+from ..errors import InputError, ModelInvalidError
+from ..inference import Floats, checked_device
 from ..tokenizing import checked_query, load_tokenizer, pair_frame, passing_texts
 from ..types import Reading
 from .fingerprints import fingerprint
+from .lengths import pair_window, passage_room
 from .scorers import open_scorer
 from .windows import MAX_WINDOWS, read_windows
 
 __all__ = ["CrossEncoder"]
-
-DEFAULT_WINDOW = 512
-"""Tokens of a pair, if the model does not say less. Models with longer windows are read in windows of this
-length too, unless ``max_length`` asks for more: the cost of attention grows with its square."""
-PASSAGE_ROOM = 64
-"""Tokens that a query must leave to the passage (half of the window, if that is less)."""
-
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "xlm-roberta-xl"}
 
 
 class CrossEncoder:
@@ -46,11 +37,13 @@ class CrossEncoder:
         precision: of weights and activations: ``int8`` where the processor and the model allow it (see
             ``secondpass.native``), or ``fp32``, as the model's file has it.
         download: fetch the model from the hub when it is nowhere on this machine.
+        device: ``cpu``, or ``cuda`` for the model's ONNX graph in fp32 on the graphics processor, which needs
+            ``onnxruntime-gpu``; ``cuda:1`` is the second one.
 
     Raises:
         ModelNotFoundError: unknown, or not on this machine.
         ModelInvalidError: a file is missing, damaged or of another kind.
-        InputError: a limit is out of range.
+        InputError: a limit is out of range, or there is no such device.
 
     Attributes:
         fingerprint: stands for weights, tokenizer and limits; scores of equal fingerprints may be exchanged.
@@ -66,6 +59,7 @@ class CrossEncoder:
         max_windows: int = MAX_WINDOWS,
         precision: str = "int8",
         download: bool = False,
+        device: str = "cpu",
     ) -> None:
         if max_windows < 1:
             raise InputError(f"max_windows must be at least 1, got {max_windows}")
@@ -75,10 +69,13 @@ class CrossEncoder:
         config = folder.json("config.json")
         self._tokenizer = load_tokenizer(folder)
         self._frame = pair_frame(self._tokenizer)
-        self.max_length = _window(folder, config, max_length)
-        self.precision = checked_precision(precision)
-        self._scorer = open_scorer(folder, config, precision)
-        how = (type(self._scorer).__name__, precision, self.max_length, max_windows)
+        self.max_length = pair_window(folder, config, max_length)
+        self.device = checked_device(device)
+        self.precision = checked_precision(precision) if device == "cpu" else "fp32"
+        self._scorer = open_scorer(folder, config, self.precision, device)
+        how: tuple[object, ...] = (type(self._scorer).__name__, self.precision, self.max_length, max_windows)
+        if device != "cpu":
+            how = (*how, device)
         self.fingerprint = fingerprint(folder, *how)
 
     def score(self, query: str, passages: Sequence[str]) -> Floats:
@@ -102,22 +99,12 @@ class CrossEncoder:
         if not len(passages):
             return []
         query_ids = self._tokenizer.encode(query, add_special_tokens=False).ids
-        room = self._room(len(query_ids))
+        room = passage_room(self.name, self.max_length, self._frame.size, len(query_ids))
 
         def score(windows: list[list[int]]) -> Floats:
             return self._logits([self._frame.around(query_ids, window) for window in windows])
 
         return read_windows(self._tokenizer, texts, room, self.max_windows, score)
-
-    def _room(self, query_tokens: int) -> int:
-        free = self.max_length - self._frame.size
-        least = min(PASSAGE_ROOM, free // 2)
-        if free - query_tokens < least:
-            raise QueryError(
-                f"the query has {query_tokens} tokens, but {self.name} reads {self.max_length} at once and a "
-                f"passage needs {least} of them: at most {free - least} are left; ask a shorter question"
-            )
-        return free - query_tokens
 
     def _logits(self, rows: list[Row]) -> Floats:
         logits = self._scorer.logits(rows)
@@ -126,26 +113,3 @@ class CrossEncoder:
                 f"{self.name} gave a logit that is not finite; its weights are damaged, fetch it again"
             )
         return logits
-
-
-def _window(folder: ModelFolder, config: dict[str, Any], wanted: int | None) -> int:
-    """Return the tokens of a pair: the model's positions and its tokenizer's limit bound what was wanted."""
-    positions = _integer(config.get("max_position_embeddings"), DEFAULT_WINDOW)
-    if config.get("model_type") in _OFFSET_POSITIONS:  # their positions start behind that of the padding
-        positions -= _pad_id(config) + 1
-    settings = folder.json("tokenizer_config.json", required=False)
-    longest = min(positions, _integer(settings.get("model_max_length"), positions))
-    if wanted is None:
-        return min(longest, DEFAULT_WINDOW)
-    if not 8 <= wanted <= longest:
-        raise InputError(f"max_length must be 8..{longest} for {folder.name}, got {wanted}")
-    return wanted
-
-
-def _pad_id(config: dict[str, Any]) -> int:
-    return _integer(config.get("pad_token_id"), 0)
-
-
-def _integer(value: object, default: int) -> int:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**31
-    return int(value) if usable else default  # type: ignore[call-overload]

@@ -29,8 +29,10 @@ class PairScorer(Protocol):
         ...
 
 
-def open_scorer(folder: ModelFolder, config: dict[str, Any], precision: str) -> PairScorer:
-    """Return the fastest scorer that can read the model in this precision.
+def open_scorer(
+    folder: ModelFolder, config: dict[str, Any], precision: str, device: str = "cpu"
+) -> PairScorer:
+    """Return the fastest scorer that can read the model in this precision, on this device.
 
     Raises:
         ModelInvalidError: a file is missing or damaged, or the model gives more than one value.
@@ -39,7 +41,7 @@ def open_scorer(folder: ModelFolder, config: dict[str, Any], precision: str) -> 
         found = kernel_scorer(folder, config)
         if found is not None:
             return found
-    return _GraphScorer(best_graph(folder, precision), int(config.get("pad_token_id") or 0))
+    return _GraphScorer(best_graph(folder, precision), int(config.get("pad_token_id") or 0), device)
 
 
 def kernel_scorer(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | None:
@@ -59,8 +61,8 @@ def kernel_scorer(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | N
 class _GraphScorer:
     """Any ONNX ranker with one logit, on ONNX Runtime."""
 
-    def __init__(self, path: Path, pad_id: int) -> None:
-        self._graph = open_graph(path)
+    def __init__(self, path: Path, pad_id: int, device: str = "cpu") -> None:
+        self._graph = open_graph(path, device)
         self._output = _logit_output(path, self._graph.outputs)
         self._pad_id = pad_id
 
