@@ -27,6 +27,7 @@ from ir_measures import nDCG
 
 from common import write
 from secondpass.embedding import MiniLMEmbedder
+from secondpass.errors import QueryError
 from secondpass.reranking import load_reranker
 
 Run = dict[str, dict[str, float]]
@@ -106,15 +107,27 @@ def candidates(collection: Collection, embedder: MiniLMEmbedder, work: Path, dep
     return run
 
 
-def rerank(collection: Collection, run: Run, name: str) -> tuple[Run, float]:
-    """Score every candidate of every query; return the run and the milliseconds a query took on average."""
+def rerank(collection: Collection, run: Run, name: str) -> tuple[Run, float, int]:
+    """Score every candidate of every query.
+
+    Returns:
+        The run, the milliseconds a query took on average, and how many queries were too long for the
+        re-ranker: they keep the first stage's order.
+    """
     reranker = load_reranker(name)
     reranked: Run = {}
+    refused = 0
     start = time.perf_counter()
     for query_id, documents in run.items():
-        scores = reranker.score(collection.queries[query_id], [collection.texts[id_] for id_ in documents])
-        reranked[query_id] = dict(zip(documents, map(float, scores), strict=True))
-    return reranked, (time.perf_counter() - start) * 1000 / max(1, len(run))
+        try:
+            scores = reranker.score(
+                collection.queries[query_id], [collection.texts[id_] for id_ in documents]
+            )
+        except QueryError:
+            reranked[query_id], refused = documents, refused + 1
+        else:
+            reranked[query_id] = dict(zip(documents, map(float, scores), strict=True))
+    return reranked, (time.perf_counter() - start) * 1000 / max(1, len(run)), refused
 
 
 def ndcg(collection: Collection, run: Run) -> dict[str, float]:
@@ -142,7 +155,7 @@ def measure(folder: Path, names: list[str], work: Path, depth: int, limit: int) 
         "dense": round(float(np.mean(list(base.values()))), 4),
     }
     for name in names:
-        reranked, milliseconds = rerank(collection, run, name)
+        reranked, milliseconds, refused = rerank(collection, run, name)
         values = ndcg(collection, reranked)
         gains = [values[id_] - base[id_] for id_ in base]
         row[name] = {
@@ -150,6 +163,7 @@ def measure(folder: Path, names: list[str], work: Path, depth: int, limit: int) 
             "gain": round(float(np.mean(gains)), 4),
             "gain_95": paired_interval(gains),
             "ms_per_query": round(milliseconds, 1),
+            **({"queries_too_long": refused} if refused else {}),
         }
         print(f"{collection.name:20} {name:18} {row['dense']} -> {row[name]['nDCG@10']}", file=sys.stderr)  # type: ignore[index]
     return row
