@@ -34,7 +34,7 @@ An error is one line on stderr. `SECONDPASS_DEBUG=1` shows where it came from.
 
 A value comes from the flag, else from the environment variable, else from the nearest `{FILE_NAME}` (in the
 working directory or one above it), else it is the default. A relative `index` in the file is meant from the
-file's folder, and so is a `reranker` that starts with `./` or `../`.
+file's folder, and so is a `reranker` or `llm` that starts with `./` or `../`.
 
 | key in `{FILE_NAME}` | variable | default | meaning |
 | --- | --- | --- | --- |
@@ -42,7 +42,7 @@ file's folder, and so is a `reranker` that starts with `./` or `../`.
 
 FURTHER = """
 Further variables: `SECONDPASS_MODELS` (your folder of models), `SECONDPASS_DEMO` (the demo's folder),
-`SECONDPASS_DEBUG`.
+`SECONDPASS_LLM_KEY` (the key of `llm-url`), `SECONDPASS_DEBUG`.
 """
 
 

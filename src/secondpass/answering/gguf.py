@@ -51,7 +51,8 @@ class Gguf:
     Args:
         path: of the GGUF file; it must have a chat template.
         context_window: tokens of prompt and answer together; memory grows with it.
-        threads: all usable cores by default.
+        threads: that write; by default one fewer than there are cores, since threads of llama.cpp wait for
+            each other at every token, and beside other work a core that comes late stalls them all.
 
     Raises:
         ModelNotFoundError: there is no such file.
@@ -63,7 +64,7 @@ class Gguf:
         self.path = _checked_file(Path(path))
         self.context_window = checked_count("context_window", context_window)
         self._key = secrets.token_urlsafe(24)
-        self._server = _server(self.path, self.context_window, threads or usable_cores(), self._key)
+        self._server = _server(self.path, self.context_window, threads, self._key)
 
     @property
     def name(self) -> str:
@@ -165,7 +166,7 @@ def _checked_file(path: Path) -> Path:
     return path
 
 
-def _server(path: Path, context_window: int, threads: int, key: str) -> Any:
+def _server(path: Path, context_window: int, threads: int | None, key: str) -> Any:
     try:
         import xllamacpp
     except ImportError as exc:
@@ -174,8 +175,8 @@ def _server(path: Path, context_window: int, threads: int, key: str) -> Any:
     params.model.path = str(path)
     params.n_ctx = context_window
     params.n_parallel = 1
-    params.cpuparams.n_threads = threads
-    params.cpuparams_batch.n_threads = threads
+    params.cpuparams.n_threads = threads or max(1, usable_cores() - 1)
+    params.cpuparams_batch.n_threads = threads or usable_cores()
     params.api_keys = [key]
     params.ui = False
     params.warmup = False  # the first answer is often the only one

@@ -8,6 +8,7 @@ import typer
 
 from .. import __version__
 from . import (
+    ask,
     bench,
     calibrate,
     compare,
@@ -54,6 +55,7 @@ def _secondpass(
 for _module in (
     index,
     search,
+    ask,
     compare,
     status,
     evaluate,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..scores import ScoreCache
     from ..types import Reranker, SearchResult
 
-__all__ = ["Bar", "facts", "looked_up", "shape", "usable", "weeded"]
+__all__ = ["Bar", "facts", "least_probability", "looked_up", "shape", "usable", "weeded"]
 
 FOLDER = "calibration"
 """That of ``calibration.FOLDER``; where an index has none, a search need not load that package."""
@@ -76,10 +76,15 @@ def weeded(result: SearchResult, found: dict[str, Lookup], precision: float) -> 
     """
     from ..calibration import relevant_only
 
-    threshold = _calibration(result.reranker, found).threshold(precision)
+    threshold = least_probability(result.reranker, found, precision)
     kept = relevant_only(result, threshold)
     best = max((hit.probability for hit in result.ranked if hit.probability is not None), default=None)
     return kept, Bar(precision, threshold, len(result.hits) - len(kept.hits), best)
+
+
+def least_probability(reranker: str, found: dict[str, Lookup], precision: float) -> float:
+    """Return the threshold that a precision comes to; errors as for ``weeded``."""
+    return _calibration(reranker, found).threshold(precision)
 
 
 def _calibration(reranker: str, found: dict[str, Lookup]) -> Calibration:

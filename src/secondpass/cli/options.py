@@ -18,6 +18,10 @@ __all__ = [
     "IndexFolder",
     "Json",
     "K",
+    "LlmModel",
+    "LlmName",
+    "LlmUrl",
+    "LlmWindow",
     "MinPrecision",
     "Precision",
     "Quiet",
@@ -46,6 +50,10 @@ Deadline = Annotated[str | None, option("--deadline", key="deadline", metavar="T
 Cache = Annotated[bool | None, option("--cache/--no-cache", key="cache")]
 Precision = Annotated[str | None, option("--precision", key="precision", metavar="KIND")]
 MinPrecision = Annotated[str | None, option("--min-precision", key="min-precision", metavar="SHARE")]
+LlmName = Annotated[str | None, option("--llm", key="llm", metavar="NAME")]
+LlmUrl = Annotated[str | None, option("--llm-url", key="llm-url", metavar="URL")]
+LlmModel = Annotated[str | None, option("--llm-model", key="llm-model", metavar="NAME")]
+LlmWindow = Annotated[str | None, option("--llm-window", key="llm-window", metavar="N")]
 Quiet = Annotated[bool | None, option("--quiet", "-q", key="quiet")]
 Where = Annotated[
     list[str] | None,

@@ -43,6 +43,10 @@ class Settings:
     cache: bool
     gate: Gate | None
     min_precision: float | None
+    llm: str
+    llm_url: str | None
+    llm_model: str | None
+    llm_window: int
     gated: bool
     """The re-ranker was given as ``gated``: ``reranker`` is the gate's, and the gate is to be asked first."""
     given: frozenset[str]
@@ -196,6 +200,12 @@ KEYS = (
     Setting("cache", True, _switch, "Take scores from earlier searches."),
     Setting("gate", None, _gate, "When gated stage 2 is skipped; secondpass worth-it --write fits the rule."),
     Setting("min-precision", None, _share, "Share of hits that must be relevant, e.g. 0.8; needs calibrate."),
+    Setting("llm", "auto", _text, "Who writes answers: auto, none, local, endpoint or a .gguf file."),
+    Setting(
+        "llm-url", None, _text, "Base URL of an OpenAI-compatible server, e.g. http://localhost:11434/v1."
+    ),
+    Setting("llm-model", None, _text, "Name of the model there; needed where there are several."),
+    Setting("llm-window", 4096, _whole(512), "Tokens of prompt and answer that the LLM can take."),
 )
 
 
@@ -267,7 +277,7 @@ def _checked(setting: Setting, value: object, is_text: bool, where: str) -> Any:
 
 def _beside_the_file(key: str, value: Any, file: Path | None) -> Any:
     """A relative folder in the file is meant from the file, not from wherever the command runs."""
-    if file is None or key not in ("index", "reranker"):
+    if file is None or key not in ("index", "reranker", "llm"):
         return value
     if key == "index" or value.startswith(("./", "../")):
         return str(file.parent / Path(value).expanduser())

@@ -14,7 +14,7 @@ _kept: list[Any] = []
 
 def start(arguments: Sequence[str]) -> None:
     """Begin to open the embedder, if the command is one that will embed a query."""
-    searches = bool(arguments) and arguments[0] in ("search", "compare")
+    searches = bool(arguments) and arguments[0] in ("search", "compare", "ask")
     if searches and not {"--help", "-h", "lexical", "--stage1=lexical"} & set(arguments):
         # Not a daemon: the interpreter must not be torn down under a library at work.
         threading.Thread(target=_open, name="secondpass-warming").start()
