@@ -5,20 +5,39 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["cpu_quota", "for_each", "usable_cores"]
+__all__ = ["cpu_quota", "for_each", "one_core", "usable_cores"]
 
 T = TypeVar("T")
+
+_here = threading.local()
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Have what this thread does in the block stay on this thread: others keep the other cores busy."""
+    before = getattr(_here, "alone", False)
+    _here.alone = True
+    try:
+        yield
+    finally:
+        _here.alone = before
 
 
 def usable_cores(
     cgroup_root: Path = Path("/sys/fs/cgroup"), membership: Path = Path("/proc/self/cgroup")
 ) -> int:
-    """Return how many cores this process may use: the CPU affinity, limited by a container's CPU quota."""
+    """Return how many cores this process may use: the CPU affinity, limited by a container's CPU quota.
+
+    Within ``one_core`` it is 1.
+    """
+    if getattr(_here, "alone", False):
+        return 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, math.ceil(min(cpu_quota(cgroup_root, membership), allowed))))
 
@@ -65,10 +84,11 @@ _lock = threading.Lock()
 def for_each(work: Callable[[T], None], things: Sequence[T]) -> None:
     """Call ``work`` on each thing, several at once on the usable cores; the first error ends it."""
     global _pool
-    if len(things) > 1 and _pool is None and (cores := usable_cores()) > 1:
+    several = len(things) > 1 and not getattr(_here, "alone", False)
+    if several and _pool is None and (cores := usable_cores()) > 1:
         with _lock:
             _pool = _pool or ThreadPoolExecutor(cores, thread_name_prefix="secondpass")
-    if len(things) > 1 and _pool is not None:
+    if several and _pool is not None:
         for _ in _pool.map(work, things):
             pass
         return
