@@ -10,26 +10,28 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ... import __version__
 from ...cores import usable_cores
-from . import errors
+from . import errors, rerank_routes
+from .batching import Batcher
 from .context import REQUEST_ID, RequestContext
 from .limits import RequestLimits
-from .metrics import Measured
+from .logs import AccessLog
+from .metrics import Measured, Metrics
+from .rerankers import Rerankers
 from .security import Guard
 from .settings import ServerSettings
 from .state import State
+from .telemetry import Traced
 from .work import WorkPool
 
 __all__ = ["create_app"]
 
-FEATURES: tuple[Callable[[State], APIRouter], ...] = ()
+FEATURES: tuple[Callable[[State], APIRouter], ...] = (rerank_routes.router,)
 """Each gives its routes; what it opens and closes stands in its router's ``lifespan``."""
 
 
 def create_app(settings: ServerSettings) -> FastAPI:
     """Return the application for these settings; see ``secondpass.ext.server.create_app``."""
-    limits = settings.limits
-    workers = settings.workers or max(2, usable_cores())
-    state = State(settings, WorkPool(workers, limits.queue, limits.seconds))
+    state = _state(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -56,6 +58,14 @@ def create_app(settings: ServerSettings) -> FastAPI:
     return app
 
 
+def _state(settings: ServerSettings) -> State:
+    limits, metrics = settings.limits, Metrics()
+    cores = settings.workers or usable_cores()
+    work = WorkPool(max(2, cores), limits.queue, limits.seconds)
+    batcher = Batcher(cores, limits.pairs, settings.batch_ms, metrics)
+    return State(settings, work, Rerankers(settings, work), batcher, metrics)
+
+
 def _add_layers(app: FastAPI, state: State) -> None:
     """Put the layers around the routes, the innermost first."""
     settings = state.settings
@@ -70,4 +80,6 @@ def _add_layers(app: FastAPI, state: State) -> None:
         )
     app.add_middleware(Guard, settings=settings)
     app.add_middleware(Measured, metrics=state.metrics)
+    app.add_middleware(AccessLog)
+    app.add_middleware(Traced)
     app.add_middleware(RequestContext)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .errors import ApiError, overloaded
+from .telemetry import traced
 
 __all__ = ["WorkPool"]
 
@@ -74,7 +75,7 @@ class WorkPool:
         allowed = self.seconds if seconds is None else seconds
         try:
             async with asyncio.timeout(allowed) as clock:
-                return await self._run(partial(function, *args, **kwargs))
+                return await self._run(traced(_name(function), partial(function, *args, **kwargs)))
         except BaseException as exc:
             if cancel is not None:
                 cancel.set()
@@ -113,3 +114,8 @@ class WorkPool:
         """Take no more work and wait until what runs has ended."""
         self._closed = True
         await asyncio.to_thread(self._threads.shutdown, wait=True, cancel_futures=True)
+
+
+def _name(function: Callable[..., Any]) -> str:
+    """Return what a span of this work is called."""
+    return f"work {getattr(function, '__name__', type(function).__name__).strip('_')}"
