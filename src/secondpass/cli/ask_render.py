@@ -90,7 +90,7 @@ def show_answer(asked: Asked, taken: list[str], threshold: float | None) -> None
         answer = _flowing(write(asked), flow)
     finally:
         flow.end()
-    emit(console, "", *_below(console, answer, threshold), *_footer(console, answer, taken))
+    emit(console, "", *_below(answer, threshold), *_footer(console, answer, taken))
 
 
 def _flowing(pieces: Generator[str, None, Answer], flow: Flow) -> Answer:
@@ -103,7 +103,7 @@ def _flowing(pieces: Generator[str, None, Answer], flow: Flow) -> Answer:
         flow(piece)
 
 
-def _below(console: Console, answer: Answer, threshold: float | None) -> Iterator[Text]:
+def _below(answer: Answer, threshold: float | None) -> Iterator[Text]:
     if answer.refused:
         yield Text(_why_not(answer, threshold), style="yellow")
         yield Text("")
