@@ -28,6 +28,10 @@ __all__ = ["create_app"]
 FEATURES: tuple[Callable[[State], APIRouter], ...] = (rerank_routes.router,)
 """Each gives its routes; what it opens and closes stands in its router's ``lifespan``."""
 
+_NONE_OF_THEIR_OWN = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
+"""FastAPI's own telemetry is off: it writes paths and messages of exceptions, which can quote a document.
+Versions that have none ignore this. What we trace instead stands in ``telemetry``."""
+
 
 def create_app(settings: ServerSettings) -> FastAPI:
     """Return the application for these settings; see ``secondpass.ext.server.create_app``."""
@@ -48,6 +52,7 @@ def create_app(settings: ServerSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        telemetry=_NONE_OF_THEIR_OWN,
     )
     app.state.secondpass = state
     errors.install(app)

@@ -100,7 +100,7 @@ _ERROR_TYPES = {
 def error_answer(path: str, exc: ApiError, request_id: str) -> Response:
     """Return the answer to an error, in the shape that clients of that path read."""
     content: dict[str, Any]
-    message = str(exc)
+    message = str(exc).encode("utf-8", "replace").decode()  # half a surrogate pair has no UTF-8
     if path == TEI_PATH:
         content = {"error": message, "error_type": _ERROR_TYPES.get(exc.status, "Backend"), "code": exc.code}
     else:
@@ -152,6 +152,10 @@ async def _on_invalid(request: Request, exc: Exception) -> Response:
     first = exc.errors()[0]
     if first.get("type") == "json_invalid":
         error = ApiError(400, "json_invalid", "the body is not JSON")
+    elif tuple(first.get("loc", ())) == ("body",):
+        error = ApiError(
+            422, "request_invalid", "the body must be a JSON object, sent with Content-Type: application/json"
+        )
     else:
         error = ApiError(422, "request_invalid", said(first))
     return error_answer(request.url.path, error, request_id(request))

@@ -6,7 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from .batching import Batcher
 from .metrics import Metrics
+from .rerankers import Rerankers
 from .settings import ServerSettings
 from .work import WorkPool
 
@@ -20,6 +22,8 @@ class State:
     Attributes:
         settings: what was asked for.
         work: runs what would block the event loop.
+        rerankers: by name.
+        batcher: scores query-passage pairs of many requests together.
         metrics: numbers for Prometheus.
         parts: what a feature's module keeps, by its name; opened in the ``lifespan`` of its router.
         stopping: set when the server begins to stop; streams and long polls end on it.
@@ -27,6 +31,8 @@ class State:
 
     settings: ServerSettings
     work: WorkPool
-    metrics: Metrics = field(default_factory=Metrics)
+    rerankers: Rerankers
+    batcher: Batcher
+    metrics: Metrics
     parts: dict[str, Any] = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
