@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -28,7 +29,7 @@ __all__ = ["create_app"]
 FEATURES: tuple[Callable[[State], APIRouter], ...] = (rerank_routes.router,)
 """Each gives its routes; what it opens and closes stands in its router's ``lifespan``."""
 
-_NONE_OF_THEIR_OWN = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
+_NONE_OF_THEIR_OWN: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
 """FastAPI's own telemetry is off: it writes paths and messages of exceptions, which can quote a document.
 Versions that have none ignore this. What we trace instead stands in ``telemetry``."""
 

@@ -21,7 +21,16 @@ from ...errors import SettingsError
 __all__ = ["INSTALLED", "Traced", "export_spans", "span", "traced"]
 
 T = TypeVar("T")
-INSTALLED = importlib.util.find_spec("opentelemetry") is not None
+
+
+def _installed() -> bool:
+    try:
+        return importlib.util.find_spec("opentelemetry.trace") is not None
+    except ModuleNotFoundError:  # not even the namespace
+        return False
+
+
+INSTALLED = _installed()
 """Whether spans can be made at all."""
 
 
