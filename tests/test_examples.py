@@ -46,6 +46,7 @@ class Runner:
             "PYTHONPATH": str(hook),
             "NETWORK_LOG": str(self.network_log),
             "PYTHONIOENCODING": "utf-8",
+            "HAYSTACK_TELEMETRY_ENABLED": "False",
         }
 
     def __call__(self, name: str, *arguments: str) -> str:
@@ -180,3 +181,35 @@ def test_compare_rerankers_shows_each_beside_stage_1(run: Runner, tmp_path: Path
 def test_compare_rerankers_compares_what_ships(run: Runner) -> None:
     heads = [block.split(": ")[0] for block in run("compare_rerankers.py").split("\n\n")[2:]]
     assert heads == ["late-interaction", "minilm-l6"]
+
+
+@pytest.mark.parametrize("name", ["llamaindex_two_stage.py", "haystack_two_stage.py"])
+def test_a_framework_shows_the_second_pass(run: Runner, name: str) -> None:
+    output = run("llamaindex_two_stage.py") if name.startswith("llama") else run("haystack_two_stage.py")
+    rows = re.findall(r"^ *(-?\d+\.\d+)  line (\d+)(?:, was (\d+))?$", output, re.MULTILINE)
+    assert len(rows) == (6 if name.startswith("llama") else 3)
+    lines = HANDBOOK.read_text(encoding="utf-8").splitlines()
+    for head in range(0, len(rows), 3):
+        scores = [float(score) for score, _, _ in rows[head : head + 3]]
+        assert scores == sorted(scores, reverse=True)
+        line = int(rows[head][1])
+        assert "deposit" in " ".join(lines[line - 1 : line + 10])
+    assert all(1 <= int(was) <= 20 for _, _, was in rows[-3:])
+    if name.startswith("llama"):  # both ways are the same second pass
+        assert [row[:2] for row in rows[:3]] == [row[:2] for row in rows[3:]]
+
+
+def test_rerankers_library_ranks_what_it_is_given(run: Runner) -> None:
+    query = "What does the ferry cost?"
+    passages = ["The hives face south-east.", "A ticket for the ferry costs four.", "The ferry is blue."]
+    rows = run("rerankers_library.py", query, *passages).splitlines()
+    scores = dict(zip(passages, load_reranker("auto").score(query, passages).tolist(), strict=True))
+    best_first = sorted(passages, key=lambda passage: -scores[passage])
+    assert [row.split(maxsplit=2)[2] for row in rows] == best_first
+    assert [row.split()[0] for row in rows] == ["1", "2", "3"]
+    shown = [float(row.split()[1]) for row in rows]
+    assert shown == pytest.approx([scores[text] for text in best_first], abs=6e-4)
+
+
+def test_rerankers_library_has_its_own_passages(run: Runner) -> None:
+    assert "deposit is returned" in run("rerankers_library.py").splitlines()[0]
