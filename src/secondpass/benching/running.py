@@ -15,6 +15,7 @@ from typing import Any
 from .. import models
 from ..arguments import checked_text
 from ..errors import InputError, SecondpassError
+from ..reranking.remote import is_remote
 from .machine import describe
 from .values import AtDepth, Bench, Failure, Measured, Spread
 
@@ -84,7 +85,7 @@ def bench(
 
 def _named(name: str) -> str:
     """Return what names a re-ranker from any working directory."""
-    folder = None if name == "none" else models.resolve(name, "reranker")
+    folder = None if name == "none" or is_remote(name) else models.resolve(name, "reranker")
     return str(folder.path) if folder is not None and folder.origin == "folder" else name
 
 

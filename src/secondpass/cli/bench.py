@@ -95,7 +95,7 @@ def _names(given: list[str] | None) -> list[str]:
     """Return the re-rankers to measure; those asked for by name must be here."""
     from .. import models
     from ..errors import InputError
-    from ..reranking import AUTO_RERANKER
+    from ..reranking import AUTO_RERANKER, is_remote
 
     if not given:
         here = [each.name for each in models.installed("reranker")]
@@ -104,7 +104,8 @@ def _names(given: list[str] | None) -> list[str]:
     if "none" in names:
         raise InputError("stage 1 alone is always measured; leave out --reranker none")
     for name in names:
-        models.resolve(name, "reranker")
+        if not is_remote(name):
+            models.resolve(name, "reranker")
     return list(dict.fromkeys(names))
 
 

@@ -46,7 +46,7 @@ def rerankers(given: Sequence[str] | None, chosen: Settings) -> list[str]:
         ModelError: a name is not known, or not on this machine.
     """
     from .. import models
-    from ..reranking import AUTO_RERANKER
+    from ..reranking import AUTO_RERANKER, is_remote
 
     names: list[str] = []
     for name in given or [chosen.reranker]:
@@ -57,7 +57,8 @@ def rerankers(given: Sequence[str] | None, chosen: Settings) -> list[str]:
         elif name != "none":
             names.append(AUTO_RERANKER if name == "auto" else name)
     for name in names:
-        models.resolve(name, "reranker")
+        if not is_remote(name):
+            models.resolve(name, "reranker")
     return list(dict.fromkeys(names))
 
 

@@ -52,8 +52,10 @@ def _load(names: Sequence[str], precision: str) -> list[Reranker]:
 def origin(name: str) -> str:
     """Return where the weights of a re-ranker were found, in words."""
     from .. import models
-    from ..reranking import AUTO_RERANKER
+    from ..reranking import AUTO_RERANKER, is_remote
 
+    if is_remote(name):
+        return "a service: query and candidates were sent to it"
     folder = models.resolve(AUTO_RERANKER if name == "auto" else name)
     words = {
         "package": "came with the package",

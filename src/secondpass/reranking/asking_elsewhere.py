@@ -8,11 +8,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from importlib import import_module
 from typing import Any
 
-from ..errors import RemoteError
+from ..errors import MissingExtraError, RemoteError
 
-__all__ = ["Call", "post"]
+__all__ = ["Call", "http_library", "post"]
 
 _AGAIN = {408, 425, 429, 500, 502, 503, 504}
 _MOST_BYTES = 32 * 2**20
@@ -53,6 +54,20 @@ class _Failure:
     wait: float | None
 
 
+def http_library() -> Any:
+    """Return ``httpx``, or its successor ``httpx2``, which newer versions of huggingface-hub bring.
+
+    Raises:
+        MissingExtraError: neither is installed.
+    """
+    for name in ("httpx", "httpx2"):
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            continue
+    raise MissingExtraError("httpx", "remote", "a remote re-ranker")
+
+
 def post(client: Any, call: Call, body: Mapping[str, object]) -> Any:
     """Send a body, and return the JSON of the reply.
 
@@ -77,8 +92,7 @@ def post(client: Any, call: Call, body: Mapping[str, object]) -> Any:
 
 
 def _once(client: Any, call: Call, body: Mapping[str, object], number: int) -> tuple[Any] | _Failure:
-    import httpx
-
+    httpx = http_library()
     # Half of the wait is chance: callers that failed together do not come back together.
     wait = call.backoff * 2**number * (0.5 + random.random() / 2)  # noqa: S311  no secret hangs on it
     headers = {"Authorization": f"Bearer {call.key}"} if call.key else {}

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..arguments import checked_count
-from ..errors import InputError, MissingExtraError, RemoteError
+from ..errors import InputError, RemoteError
 from ..tokenizing import checked_query, checked_texts
-from .asking_elsewhere import Call, post
+from .asking_elsewhere import Call, http_library, post
 from .dialects import DIALECTS, Dialect, scores_of
 
 if TYPE_CHECKING:
@@ -151,11 +151,7 @@ class RemoteReranker:
     def _opened(self) -> Any:
         with self._lock:
             if self._client is None:
-                try:
-                    import httpx
-                except ModuleNotFoundError as exc:
-                    raise MissingExtraError("httpx", "remote", "a remote re-ranker") from exc
-                self._client = httpx.Client(timeout=self._call.timeout, follow_redirects=False)
+                self._client = http_library().Client(timeout=self._call.timeout, follow_redirects=False)
                 weakref.finalize(self, self._client.close)
             return self._client
 
