@@ -1,4 +1,4 @@
-"""``secondpass ask`` as people run it: new processes, a real index, real HTTP servers, the real small model."""
+"""``secondpass ask`` as people run it: a new process, a real index, a real server, the real small model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import openai_server
 from openai_server import OpenAiServer
 
 FILES = {
-    "bakery.txt": "Bread is baked on Mondays.\nRolls are baked every day but Sunday.\n\nThe oven is lit at four.\n",
+    "bakery.txt": "Bread is baked on Mondays.\nRolls are baked every day but Sunday.\n\nThe oven is lit at 4.\n",
     "library.txt": "Books are lent for three weeks.\n\nA late book costs one crown a week.\n",
 }
 
@@ -106,7 +106,7 @@ def test_json_has_the_promised_shape(place: Path, server: OpenAiServer) -> None:
     assert keys(found) == keys(promised)
     assert found["answer"] == "Bread is baked on Mondays [1]."
     [citation] = found["citations"]
-    assert [quote["text"] for quote in citation["quotes"]] == ["Bread is baked on Mondays.\nRolls"[:26]]
+    assert [quote["text"] for quote in citation["quotes"]] == ["Bread is baked on Mondays."]
     assert found["prompt"] == server.requests[0]["messages"]
     assert found["usage"] == {"prompt_tokens": 211, "answer_tokens": 7, "estimated": False}
 

@@ -35,6 +35,7 @@ def test_the_commands_are_these() -> None:
     assert list(COMMANDS) == [
         "index",
         "search",
+        "ask",
         "compare",
         "status",
         "eval",

@@ -60,7 +60,8 @@ class Runner:
             timeout=240,
         )
         assert done.returncode == 0, done.stderr
-        assert self.network_log.read_text() == ""
+        outside = [line for line in self.network_log.read_text().splitlines() if "('127.0.0.1'" not in line]
+        assert outside == []
         assert list(self.work.iterdir()) == []  # an example leaves nothing behind
         return done.stdout
 
@@ -213,3 +214,13 @@ def test_rerankers_library_ranks_what_it_is_given(run: Runner) -> None:
 
 def test_rerankers_library_has_its_own_passages(run: Runner) -> None:
     assert "deposit is returned" in run("rerankers_library.py").splitlines()[0]
+
+
+def test_ask_offline_quotes_and_writes(run: Runner) -> None:
+    quoted, written = run("ask_offline.py").strip().split("\n\n", 1)
+    assert quoted.startswith("When do I get the deposit back? (quoted)\n“")
+    assert "“It is returned in full when the machine comes back clean" in quoted
+    assert re.search(r"  \[1\] tool_library\.txt:\d+", quoted)
+    head, *said = written.splitlines()
+    assert head.startswith("When do I get the deposit back? (SmolLM2-135M-Instruct")
+    assert "".join(said).strip()

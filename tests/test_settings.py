@@ -56,6 +56,10 @@ def test_each_setting_can_be_a_variable(tmp_path: Path) -> None:
         "cache": ("off", False),
         "gate": ("minilm-l6 unless dense margin >= 0.25", Gate("minilm-l6", "dense", "margin", 0.25)),
         "min_precision": ("0.8", 0.8),
+        "llm": ("local", "local"),
+        "llm_url": ("http://localhost:11434/v1", "http://localhost:11434/v1"),
+        "llm_model": ("llama3.2", "llama3.2"),
+        "llm_window": ("8192", 8192),
     }
     assert {setting.field for setting in KEYS} == set(values)
     variables = {setting.variable: values[setting.field][0] for setting in KEYS}
@@ -73,6 +77,7 @@ def test_each_setting_can_be_a_key(tmp_path: Path) -> None:
         'size = 100\noverlap = 0\ntext-field = "body"\nencoding = "cp1250"\nmax-file-size = 1000\n'
         "gitignore = false\nquiet = true\ndeadline = 80\ncache = false\n"
         "min-precision = 0.75\n"
+        'llm = "endpoint"\nllm-url = "http://localhost/v1"\nllm-model = "m"\nllm-window = 2048\n'
         'gate = "minilm-l6 unless hybrid top >= 0.03"\n',
     )
     settings = load({}, {}, tmp_path)
