@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import tiny_models
 from secondpass.errors import InputError, ModelInvalidError, QueryError
@@ -205,3 +206,86 @@ def test_onnx_on_cuda_is_refused_where_it_cannot_work_and_runs_where_it_can(chec
     else:
         expected = tiny_models.reference(checkpoints["bert"], QUERY, PASSAGES)
         assert np.allclose(reranker.score(QUERY, PASSAGES), expected, atol=1e-3)
+
+
+TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>{{ message['content'] }}\n{% endfor %}<|answer|>"
+)
+
+
+@pytest.fixture(scope="module")
+def language_model(tmp_path_factory):
+    """A tiny Qwen2 with random weights that can say yes and no, with a template."""
+    folder = tmp_path_factory.mktemp("models") / "says-yes"
+    with tiny_models.quiet():
+        import transformers
+
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=600,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            special_tokens=["<|pad|>", "<|end|>", "yes", "no"],
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(tiny_models.CORPUS, trainer)
+        wrapped = transformers.PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", model_max_length=256
+        )
+        wrapped.chat_template = TEMPLATE
+        wrapped.save_pretrained(folder)
+        torch.manual_seed(7)
+        config = transformers.Qwen2Config(
+            vocab_size=tokenizer.get_vocab_size(),
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+            intermediate_size=48,
+            max_position_embeddings=256,
+            initializer_range=0.3,
+            pad_token_id=0,
+            eos_token_id=1,
+        )
+        transformers.Qwen2ForCausalLM(config).eval().save_pretrained(folder)
+    return folder
+
+
+def yes_less_no(folder, passage):
+    """Return what transformers gives for one pair in the template."""
+    with tiny_models.quiet():
+        import transformers
+
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
+        text = f"<|query|>{QUERY}\n<|document|>{passage}\n<|answer|>"
+        ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            logits = model(ids).logits[0, -1]
+        yes, no = tokenizer.convert_tokens_to_ids(["yes", "no"])
+        return float(logits[yes] - logits[no])
+
+
+def test_a_language_model_is_asked_in_its_template(language_model):
+    reranker = load(language_model, device="cpu")
+    expected = [yes_less_no(language_model, passage) for passage in PASSAGES]
+    assert np.allclose(reranker.score(QUERY, PASSAGES), expected, atol=1e-3)
+
+
+def test_a_language_model_reads_long_passages_in_windows(language_model):
+    reranker = load(language_model, device="cpu", max_windows=3)
+    passage = "the capital of France is Paris, and people live there. " * 60
+    [reading] = reranker.read(QUERY, [passage])
+    assert reading.tokens_seen < reading.tokens_total
+    own = yes_less_no(language_model, passage[reading.start : reading.end])
+    assert reading.score == pytest.approx(own, abs=1e-2)
+
+
+class TestLanguageModelContract(RerankerContract):
+    @pytest.fixture(autouse=True)
+    def _keep(self, language_model):
+        self.folder = language_model
+
+    def make_reranker(self):
+        return load(self.folder, device="cpu")

@@ -14,10 +14,10 @@ from ..tokenizing import checked_query, load_tokenizer, pair_frame, passing_text
 from ..types import Reading
 from .fingerprints import fingerprint
 from .lengths import pair_window, passage_room
+from .torch_scorers import ClassifierPairs, LanguageModelPairs, PairScorer
 from .windows import MAX_WINDOWS, read_windows
 
 if TYPE_CHECKING:
-    from ..batching import Row
     from ..types import Floats
 
 __all__ = ["DTYPES", "TorchCrossEncoder"]
@@ -25,17 +25,17 @@ __all__ = ["DTYPES", "TorchCrossEncoder"]
 DTYPES = ("float32", "float16", "bfloat16")
 """What weights and activations can be computed in."""
 
-_TOKENS = {"cpu": 4096, "mps": 16_384, "cuda": 65_536}
-"""Tokens of one batch, padding included: a processor gains nothing from more, a graphics processor does until
-its units are busy. At 65,536 the activations of a 24-layer model of width 1024 take some 2 GB in float32."""
+_CLASSIFIER = "ForSequenceClassification"
+_LANGUAGE_MODEL = "ForCausalLM"
 
 
 class TorchCrossEncoder:
     """A cross-encoder with one logit, run by torch through sentence-transformers.
 
     It reads passages in the same windows as ``CrossEncoder`` and reports them the same way; its scores are
-    raw logits, whatever activation the model's files name. Only ``safetensors`` are read, and code that
-    comes with a model is never run. Safe to use from several threads.
+    raw logits, whatever activation the model's files name. A language model that was trained to answer yes or
+    no is a cross-encoder too: its logit is that of yes less that of no. Only ``safetensors`` are read, and
+    code that comes with a model is never run. Safe to use from several threads.
 
     Args:
         name_or_folder: see ``secondpass.models.resolve``; the folder must hold ``model.safetensors``.
@@ -73,11 +73,13 @@ class TorchCrossEncoder:
         self.name = folder.name
         config = _config(folder)
         self._tokenizer = load_tokenizer(folder)
-        self._frame = pair_frame(self._tokenizer)
         self.max_length = pair_window(folder, config, max_length)
-        self._model = _model(folder, self.device, dtype)
-        self._type_ids = int(config.get("type_vocab_size") or 0) > 1
-        self._pad_id = int(config.get("pad_token_id") or 0)
+        model = _model(folder, self.device, dtype)
+        self._scorer: PairScorer
+        if _is_language_model(config):
+            self._scorer = LanguageModelPairs(model, self._tokenizer, self.device, self.max_length)
+        else:
+            self._scorer = ClassifierPairs(model, pair_frame(self._tokenizer), config, self.device)
         how = (type(self).__name__, self.device, dtype, self.max_length, max_windows)
         self.fingerprint = fingerprint(folder, *how)
 
@@ -100,31 +102,17 @@ class TorchCrossEncoder:
         if not len(passages):
             return []
         query_ids = self._tokenizer.encode(query, add_special_tokens=False).ids
-        room = passage_room(self.name, self.max_length, self._frame.size, len(query_ids))
+        frame = self._scorer.frame(query, len(query_ids))
+        room = passage_room(self.name, self.max_length, frame, len(query_ids))
 
         def score(windows: list[list[int]]) -> Floats:
-            return self._logits([self._frame.around(query_ids, window) for window in windows])
+            return self._checked(self._scorer.logits(query, query_ids, windows))
 
         return read_windows(self._tokenizer, texts, room, self.max_windows, score)
 
-    def _logits(self, rows: list[Row]) -> Floats:
+    def _checked(self, logits: Floats) -> Floats:
         import numpy as np
-        import torch
 
-        from ..batching import padded, token_batches
-
-        logits = np.empty(len(rows), dtype=np.float32)
-        budget = _TOKENS[self.device.partition(":")[0]]
-        with torch.inference_mode():
-            for places in token_batches([len(row.ids) for row in rows], budget):
-                batch = padded(rows, places, self._pad_id)
-                feeds = {"input_ids": batch.ids, "attention_mask": batch.mask}
-                if self._type_ids:
-                    feeds["token_type_ids"] = batch.types
-                values = self._model(
-                    **{name: torch.from_numpy(each).to(self.device) for name, each in feeds.items()}
-                ).logits
-                logits[batch.places] = values.reshape(-1).float().cpu().numpy()
         if not np.isfinite(logits).all():
             raise ModelInvalidError(
                 f"{self.name} gave a logit that is not finite; its weights are damaged, or too large for "
@@ -163,7 +151,7 @@ def _device(wanted: str | None) -> str:
 
 
 def _config(folder: ModelFolder) -> dict[str, Any]:
-    """Return the model's settings, if it is one that torch can read here as a pair with one logit."""
+    """Return the model's settings, if torch can read it here as a ranker of pairs."""
     config = folder.json("config.json")
     if folder.safetensors() is None:
         raise ModelInvalidError(
@@ -171,16 +159,20 @@ def _config(folder: ModelFolder) -> dict[str, Any]:
             "backend='torch'"
         )
     architectures = [str(each) for each in config.get("architectures") or []]
-    if not any(each.endswith("ForSequenceClassification") for each in architectures):
+    if not _is_language_model(config) and not any(each.endswith(_CLASSIFIER) for each in architectures):
         raise ModelInvalidError(
             f"{folder.name} is a {', '.join(architectures) or 'model of unknown kind'}; a cross-encoder ends "
-            "in ForSequenceClassification"
+            f"in {_CLASSIFIER}, or in {_LANGUAGE_MODEL} with yes and no"
         )
     return config
 
 
+def _is_language_model(config: dict[str, Any]) -> bool:
+    return any(str(each).endswith(_LANGUAGE_MODEL) for each in config.get("architectures") or [])
+
+
 def _model(folder: ModelFolder, device: str, dtype: str) -> Any:
-    """Return the transformers model inside a sentence-transformers CrossEncoder."""
+    """Return the CrossEncoder of sentence-transformers."""
     torch = _torch()
     try:
         from sentence_transformers import CrossEncoder
@@ -204,4 +196,4 @@ def _model(folder: ModelFolder, device: str, dtype: str) -> Any:
             f"{folder.path} gives {loaded.num_labels} values for a pair; a re-ranker gives one logit "
             "(num_labels = 1)"
         )
-    return loaded.model.eval()
+    return loaded.eval()
