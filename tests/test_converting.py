@@ -137,8 +137,8 @@ def with_config(folder, **changes):
     ("changes", "message"),
     [
         (
-            {"architectures": ["DebertaV2ForSequenceClassification"]},
-            "DebertaV2For.*BertForSequenceClassification",
+            {"architectures": ["DistilBertForSequenceClassification"]},
+            "DistilBertFor.*BertForSequenceClassification",
         ),
         ({"architectures": None}, "no named architecture"),
         ({"hidden_act": "silu"}, "silu"),

@@ -40,7 +40,8 @@ def user_models(tmp_path, monkeypatch):
 def test_every_name_is_known_once():
     names = [name for model in KNOWN for name in (model.name, model.hub_id, *model.aliases) if name]
     assert len({name.casefold() for name in names}) == len(names)
-    assert {model.name for model in models.known_models("embedder")} == {"all-MiniLM-L6-v2"}
+    embedders = {"all-MiniLM-L6-v2", "bge-small-en-v1.5", "multilingual-e5-small"}
+    assert {model.name for model in models.known_models("embedder")} == embedders
     shipped = {model.name for model in models.known_models() if model.shipped}
     assert shipped == {"all-MiniLM-L6-v2", "late-interaction", "minilm-l6"}
     assert all(model.size_mb > 0 and model.layers > 0 and model.license for model in KNOWN)
@@ -175,7 +176,14 @@ class Hub(BaseHTTPRequestHandler):
         names = {file.relative_to(self.folder).as_posix(): file for file in files}
         if path in (f"/api/models/{HUB_ID}", f"/api/models/{HUB_ID}/revision/main"):
             self.answer_json(
-                {"id": HUB_ID, "sha": self.sha, "siblings": [{"rfilename": name} for name in names]}
+                {
+                    "id": HUB_ID,
+                    "sha": self.sha,
+                    "siblings": [
+                        {"rfilename": name, "size": file.stat().st_size, "blobId": self.etag(file)}
+                        for name, file in names.items()
+                    ],
+                }
             )
         elif path == f"/api/models/{HUB_ID}/tree/{self.sha}":
             tree = [
@@ -190,7 +198,8 @@ class Hub(BaseHTTPRequestHandler):
 
     @staticmethod
     def etag(file: Path) -> str:
-        return hashlib.sha1(file.read_bytes()).hexdigest()
+        content = file.read_bytes()
+        return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
     def answer_json(self, value: object) -> None:
         self.answer(200, json.dumps(value).encode())

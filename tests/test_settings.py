@@ -44,6 +44,7 @@ def test_each_setting_can_be_a_variable(tmp_path: Path) -> None:
         "k": ("2", 2),
         "stage1": ("hybrid", "hybrid"),
         "precision": ("fp32", "fp32"),
+        "embedder": ("bge-small-en-v1.5", "bge-small-en-v1.5"),
         "store": ("chroma", "chroma"),
         "size": ("100", 100),
         "overlap": ("0", 0),

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .architectures import needs_code
 from .errors import ModelInvalidError
 from .inference import TokenStates, open_graph
 from .models import ModelFolder
@@ -109,6 +110,7 @@ def fits(config: dict[str, Any]) -> bool:
     inner = config.get("intermediate_size")
     return (
         config.get("model_type") in ("bert", "roberta", "xlm-roberta", "camembert")
+        and not needs_code(config)
         and config.get("hidden_act", "gelu") == "gelu"
         and config.get("position_embedding_type", "absolute") == "absolute"
         and width % 64 == 0

@@ -21,14 +21,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from . import hub
+from .architectures import architecture_of
 from .catalogue import EMBEDDER, KNOWN, MINILM_ONNX_SHA256, Kind, KnownModel
 from .errors import InputError, ModelInvalidError, ModelNotFoundError
+from .processors import EIGHT_BIT, eight_bit_names
 
 __all__ = [
     "KnownModel",
     "ModelFolder",
     "installed",
     "is_name_of",
+    "kind_of",
+    "known_as",
     "known_models",
     "resolve",
     "user_models_dir",
@@ -58,10 +62,19 @@ class ModelFolder:
     graph: Path | None = None
 
     def onnx(self) -> Path | None:
-        """Return the ONNX file, or None where the folder holds only ``model.safetensors``."""
-        places = (
-            (self.graph,) if self.graph else (self.path / "onnx" / "model.onnx", self.path / "model.onnx")
-        )
+        """Return the ONNX file, or None where the folder holds only ``model.safetensors``.
+
+        One in 8 bits is given where there is no other.
+        """
+        if self.graph:
+            return self.graph if self.graph.is_file() else None
+        places = (self.path / "onnx" / "model.onnx", self.path / "model.onnx")
+        found = next((place for place in places if place.is_file()), None)
+        return found or (self.eight_bit() if self.safetensors() is None else None)
+
+    def eight_bit(self) -> Path | None:
+        """Return the ONNX file that its makers put into 8 bits, that for a processor like this one first."""
+        places = (self.path / name for name in (*eight_bit_names(), *EIGHT_BIT))
         return next((place for place in places if place.is_file()), None)
 
     def weights(self) -> Path:
@@ -115,6 +128,24 @@ def known_models(kind: Kind | None = None) -> list[KnownModel]:
     return [model for model in KNOWN if kind in (None, model.kind)]
 
 
+def known_as(name: str) -> KnownModel | None:
+    """Return the known model of that short name, hub id or alias, or None."""
+    return _lookup(name)
+
+
+def kind_of(folder: ModelFolder) -> Kind:
+    """Return what a folder can be used for, by its name or its ``config.json``.
+
+    Raises:
+        ModelInvalidError: ``config.json`` is damaged.
+    """
+    known = _lookup(folder.name)
+    if known is not None:
+        return known.kind
+    first = architecture_of(folder.json("config.json", required=False)) or ""
+    return "embedder" if first.endswith(("Model", "ForMaskedLM")) else "reranker"
+
+
 def is_name_of(name: str | Path, model: str) -> bool:
     """Whether ``name`` is one of the names of the known model ``model``."""
     known = _lookup(name) if isinstance(name, str) else None
@@ -132,15 +163,20 @@ def user_models_dir() -> Path:
 
 
 def resolve(
-    name_or_folder: str | Path, kind: Kind = "reranker", download: bool = False, progress: bool = False
+    name_or_folder: str | Path,
+    kind: Kind | None = "reranker",
+    download: bool = False,
+    progress: hub.Progress | None = None,
+    precision: str = "int8",
 ) -> ModelFolder:
     """Find a model; see the module's docstring for the order. Touches the network only with ``download``.
 
     Args:
         name_or_folder: a short name, a hub id (``owner/name``), or a folder.
-        kind: what it is wanted for.
+        kind: what it is wanted for; None: whatever it is.
         download: fetch it from the hub when it is nowhere on this machine.
-        progress: show the hub's progress bars on stderr while downloading.
+        progress: is told how far the download is.
+        precision: which weights to download, see ``secondpass.hub.download``.
 
     Raises:
         InputError: not a name, or a model of the other kind.
@@ -157,11 +193,11 @@ def resolve(
     folder = Path(name).expanduser()
     if (known is None or "/" in name) and os.path.isdir(folder):  # noqa: PTH112  Path.is_dir raises for a name too long
         return _checked(ModelFolder(folder.resolve().name, folder.resolve(), "folder"))
-    if known is not None and known.kind != kind:
+    if known is not None and kind is not None and known.kind != kind:
         raise InputError(f"{known.name} is an {known.kind}, not a {kind}; see: secondpass models list")
     if known is not None and known.shipped:
         return _checked(_shipped(known))
-    return _elsewhere(name, known, download, progress)
+    return _elsewhere(name, known, (progress, precision) if download else None)
 
 
 def installed(kind: Kind | None = None) -> list[ModelFolder]:
@@ -172,10 +208,21 @@ def installed(kind: Kind | None = None) -> list[ModelFolder]:
         complete = [place for place in places if place.missing() is None]
         if complete:
             found[known.name] = complete[0]
-    for folder in _user_folders() if kind != "embedder" else ():
-        if folder.missing() is None and not any(folder.path == other.path for other in found.values()):
+    for folder in _user_folders():
+        if (
+            folder.missing() is None
+            and _is(kind, folder)
+            and not any(folder.path == other.path for other in found.values())
+        ):
             found.setdefault(folder.name, folder)
     return list(found.values())
+
+
+def _is(kind: Kind | None, folder: ModelFolder) -> bool:
+    try:
+        return kind in (None, kind_of(folder))
+    except ModelInvalidError:
+        return False
 
 
 def verify(file: Path, sha256: str) -> None:
@@ -248,7 +295,9 @@ def _pinned() -> dict[str, str]:
     }
 
 
-def _elsewhere(name: str, known: KnownModel | None, download: bool, progress: bool) -> ModelFolder:
+def _elsewhere(
+    name: str, known: KnownModel | None, download: tuple[hub.Progress | None, str] | None
+) -> ModelFolder:
     for folder in _local(name, known):
         if folder.missing() is None:
             return folder
@@ -260,12 +309,12 @@ def _elsewhere(name: str, known: KnownModel | None, download: bool, progress: bo
             f"no model {name!r}: not a folder, not a known name and not a hub id (owner/name); "
             f"known are {', '.join(model.name for model in KNOWN)}"
         )
-    if not download:
+    if download is None:
         raise ModelNotFoundError(
             f"{hub_id} is not on this machine: looked in {user_models_dir()} and in the hub's cache "
             f"{hub.cache_dir()}. Get it with: secondpass models pull {known.name if known else name}"
         )
-    found = ModelFolder(known.name if known else name, hub.download(hub_id, progress), "hub")
+    found = ModelFolder(known.name if known else name, hub.download(hub_id, *download), "hub")
     return _checked(found)
 
 

@@ -29,6 +29,7 @@ def command(
     encoding: Annotated[str | None, option("--encoding", key="encoding", metavar="NAME")] = None,
     size: Annotated[str | None, option("--size", key="size", metavar="N")] = None,
     overlap: Annotated[str | None, option("--overlap", key="overlap", metavar="N")] = None,
+    embedder: Annotated[str | None, option("--embedder", key="embedder", metavar="NAME")] = None,
     store: Annotated[str | None, option("--store", key="store", metavar="KIND")] = None,
     max_file_size: Annotated[
         str | None, option("--max-file-size", key="max-file-size", metavar="SIZE")
@@ -48,6 +49,7 @@ def command(
         "encoding": encoding,
         "size": size,
         "overlap": overlap,
+        "embedder": embedder,
         "store": store,
         "max_file_size": max_file_size,
         "gitignore": gitignore,
@@ -67,6 +69,7 @@ def command(
 
 def fill(chosen: Settings, paths: list[str], *, prune: bool = False) -> tuple[AddReport, IndexStatus]:
     """Index paths as the settings say, with a progress bar; return what was done and what is there now."""
+    from ..embedding import load_embedder
     from ..index import Index
     from ..loading import LoadOptions
     from ..splitting import RecursiveSplitter
@@ -82,8 +85,9 @@ def fill(chosen: Settings, paths: list[str], *, prune: bool = False) -> tuple[Ad
     splitter = None
     if {"size", "overlap"} & chosen.given:
         splitter = RecursiveSplitter(chosen.size, chosen.overlap)
+    embedder = load_embedder(chosen.embedder) if "embedder" in chosen.given else None
     with (
-        Index.open(chosen.index, store=store, splitter=splitter) as index,
+        Index.open(chosen.index, embedder=embedder, store=store, splitter=splitter) as index,
         indexing(chosen.quiet) as progress,
     ):
         report = index.add(paths, prune=prune, options=options_, progress=progress)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ..index import Progress
 
-__all__ = ["counting", "fraction", "indexing"]
+__all__ = ["counting", "downloading", "fraction", "indexing"]
 
 
 @contextmanager
@@ -40,6 +40,27 @@ def fraction(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | No
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=_stderr(), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def downloading(what: str, quiet: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar of bytes with their speed; gives a function of bytes here and their total."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Bar(*columns, console=_stderr(), transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -31,6 +31,7 @@ class Settings:
     k: int
     stage1: str
     precision: str
+    embedder: str
     store: str
     size: int
     overlap: int
@@ -188,6 +189,7 @@ KEYS = (
     Setting("k", 3, _whole(1), "Hits that come back, at most the candidates."),
     Setting("stage1", "dense", _choice(*STAGE1), "Stage 1: dense, lexical or hybrid."),
     Setting("precision", "int8", _choice(*PRECISIONS), "Numbers of stage 2: int8 (fast) or fp32."),
+    Setting("embedder", "all-MiniLM-L6-v2", _text, "Stage 1's model for a new index: a name or a folder."),
     Setting("store", "sqlite", _choice("sqlite", "chroma"), "Keeper of the vectors: sqlite or chroma."),
     Setting("size", 500, _whole(1), "Most characters of a passage."),
     Setting("overlap", 50, _whole(0), "Characters that neighbouring passages share."),
@@ -277,7 +279,7 @@ def _checked(setting: Setting, value: object, is_text: bool, where: str) -> Any:
 
 def _beside_the_file(key: str, value: Any, file: Path | None) -> Any:
     """A relative folder in the file is meant from the file, not from wherever the command runs."""
-    if file is None or key not in ("index", "reranker", "llm"):
+    if file is None or key not in ("index", "reranker", "embedder", "llm"):
         return value
     if key == "index" or value.startswith(("./", "../")):
         return str(file.parent / Path(value).expanduser())

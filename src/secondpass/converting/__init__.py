@@ -1,6 +1,6 @@
 """Graphs that can be run, out of what a model folder holds: built from safetensors, and in 8 bits."""
 
-from .building import graph_place, onnx_file
+from .converted import graph_place, onnx_file
 from .optimised import (
     Receipt,
     best_graph,

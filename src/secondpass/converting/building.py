@@ -1,16 +1,12 @@
-"""Safetensors to ONNX without torch: the graphs of BERT and (XLM-)RoBERTa rankers, built by hand.
+"""The graphs of BERT and (XLM-)RoBERTa models, rankers and encoders, built by hand: no torch.
 
-A folder with only ``model.safetensors`` is converted once, in float32, into ``converted/`` of the user's
-model folder. Weights are copied tensor by tensor into a file beside the graph, so that memory stays small and
-models over 2 GB work. Needs the extra ``convert``.
+Weights are copied tensor by tensor into a file beside the graph, so that memory stays small and models over
+2 GB work.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,117 +14,56 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MissingExtraError, ModelError, ModelInvalidError
-from ..models import ModelFolder, user_models_dir
+from ..errors import ModelInvalidError
 
-__all__ = ["graph_place", "onnx_file"]
+__all__ = ["BUILT", "build"]
 
 Floats = npt.NDArray[np.float32]
 
-FORMAT = 1
-"""Part of the key of a converted model: raise it when the graphs built here change."""
 OPSET = 17
 DATA_FILE = "model.onnx.data"
 _ALIGNMENT = 64
 
-_ARCHITECTURES = {
+BUILT = {
     "BertForSequenceClassification": "bert",
     "RobertaForSequenceClassification": "roberta",
     "XLMRobertaForSequenceClassification": "roberta",
     "CamembertForSequenceClassification": "roberta",
+    "BertModel": "bert",
+    "RobertaModel": "roberta",
+    "XLMRobertaModel": "roberta",
+    "CamembertModel": "roberta",
 }
+"""Architectures and the family whose graph they have. What ends in ``Model`` gives the states of tokens."""
 
 
-def onnx_file(folder: ModelFolder) -> Path:
-    """Return the ONNX file of a model folder; one with only ``model.safetensors`` is converted, once.
+def build(tensors: Any, weights: Path, config: dict[str, Any], target: Path) -> None:
+    """Write the graph of a checkpoint, and ``model.onnx.data`` beside it.
 
-    Raises:
-        MissingExtraError: it must be converted, and the extra ``convert`` is not installed.
-        ModelInvalidError: of an architecture that cannot be converted, or a file is damaged.
-        ModelError: the converted model cannot be written.
-    """
-    place, weights = graph_place(folder), folder.safetensors()
-    if weights is not None and not place.is_file():
-        _convert(folder, weights, place.parent)
-    return place
-
-
-def graph_place(folder: ModelFolder) -> Path:
-    """Return where the ONNX file of a model folder lies, or will once it has been converted.
+    Args:
+        tensors: an open safetensors file, as numpy.
+        weights: its path, for messages.
+        config: its ``config.json``, of an architecture in ``BUILT``.
+        target: the ONNX file to write.
 
     Raises:
-        ModelInvalidError: the folder holds neither ONNX nor safetensors.
+        ModelInvalidError: a tensor is missing, or there are several labels.
+        KeyError, TypeError, ValueError: ``config.json`` does not fit the tensors.
     """
-    found, weights = folder.onnx(), folder.safetensors()
-    if found is not None or weights is None:
-        return found or folder.weights()
-    return user_models_dir() / "converted" / _key(folder, weights) / "model.onnx"
+    import onnx
 
-
-def _key(folder: ModelFolder, weights: Path) -> str:
-    status = weights.stat()
-    config = sorted(folder.json("config.json").items())
-    facts = (FORMAT, str(weights.resolve()), status.st_size, status.st_mtime_ns, config)
-    return hashlib.sha256(repr(facts).encode("utf-8", "replace")).hexdigest()[:16]
-
-
-def _convert(folder: ModelFolder, weights: Path, target: Path) -> None:
-    """Write graph and weights into a new folder and move it into place, whole or not at all."""
-    config = folder.json("config.json")
-    family = _family(folder, config)
-    try:
-        import onnx
-        from safetensors import SafetensorError, safe_open
-    except ImportError as exc:
-        raise MissingExtraError("onnx", "convert", f"reading {weights.name} of {folder.name}") from exc
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".writing-") as place:
-            made = Path(place) / "made"
-            made.mkdir()
-            with safe_open(str(weights), "numpy") as tensors, (made / DATA_FILE).open("wb") as stream:
-                graph = _Graph(_reader(tensors, weights), stream)
-                _ranker(graph, family, config)
-            onnx.save_model(graph.model(), str(made / "model.onnx"))
-            _move(made, target)
-    except (SafetensorError, EOFError) as exc:
-        raise ModelInvalidError(f"{weights} is damaged ({exc}); fetch the model again") from exc
-    except (KeyError, TypeError, ValueError) as exc:
-        raise ModelInvalidError(
-            f"{weights} does not fit its config.json: {exc}; fetch the model again"
-        ) from exc
-    except OSError as exc:
-        raise ModelError(
-            f"cannot write the converted model to {target.parent}: {exc.strerror or exc}; free space, "
-            "or set SECONDPASS_MODELS to another folder"
-        ) from exc
-
-
-def _move(made: Path, target: Path) -> None:
-    try:
-        made.rename(target)
-    except OSError:
-        if not (target / "model.onnx").is_file():  # nobody else was faster: it is the leaving of something
-            shutil.rmtree(target, ignore_errors=True)
-            made.rename(target)
-
-
-def _family(folder: ModelFolder, config: dict[str, Any]) -> str:
-    named = config.get("architectures")
-    architecture = str(named[0]) if isinstance(named, list) and named else "of no named architecture"
-    if architecture not in _ARCHITECTURES:
-        raise ModelInvalidError(
-            f"{folder.path} is {architecture}, which cannot be converted; {', '.join(_ARCHITECTURES)} can. "
-            "Export it to onnx/model.onnx instead"
-        )
-    activation = config.get("hidden_act", "gelu")
-    position = config.get("position_embedding_type", "absolute")
-    if activation not in ("gelu", "relu") or position != "absolute":
-        raise ModelInvalidError(
-            f"{folder.path} has the activation {activation!r} and {position!r} positions; only gelu or relu "
-            "and absolute positions can be converted. Export it to onnx/model.onnx instead"
-        )
-    return _ARCHITECTURES[architecture]
+    architecture = str(config["architectures"][0])
+    family = BUILT[architecture]
+    with target.with_name(DATA_FILE).open("wb") as stream:
+        graph = _Graph(_reader(tensors, weights), stream)
+        if architecture.endswith("Model"):
+            width = int(config["hidden_size"])
+            _states(graph, family, "", config)
+            model = graph.model("last_hidden_state", ["batch", "sequence", width])
+        else:
+            _ranker(graph, family, config)
+            model = graph.model("logits", ["batch", 1])
+    onnx.save_model(model, str(target))
 
 
 def _reader(tensors: Any, weights: Path) -> Callable[[str], Floats]:
@@ -206,31 +141,37 @@ class _Graph:
         scale, bias = self.weight(self.read(f"{name}.weight")), self.weight(self.read(f"{name}.bias"))
         return str(self.node("LayerNormalization", values, scale, bias, axis=-1, epsilon=epsilon))
 
-    def model(self) -> Any:
-        """Return the finished model; its output is the node added last, named ``logits``."""
+    def model(self, name: str, shape: list[str | int]) -> Any:
+        """Return the finished model; its output is the node added last, under this name."""
         helper, types = self._onnx.helper, self._onnx.TensorProto
-        self._nodes[-1].output[0] = "logits"
+        self._nodes[-1].output[0] = name
         inputs = [
-            helper.make_tensor_value_info(name, types.INT64, ["batch", "sequence"]) for name in self._inputs
+            helper.make_tensor_value_info(each, types.INT64, ["batch", "sequence"]) for each in self._inputs
         ]
-        output = helper.make_tensor_value_info("logits", types.FLOAT, ["batch", 1])
-        graph = helper.make_graph(self._nodes, "ranker", inputs, [output], self._weights)
+        output = helper.make_tensor_value_info(name, types.FLOAT, shape)
+        graph = helper.make_graph(self._nodes, "model", inputs, [output], self._weights)
         return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
 
 
-def _ranker(graph: _Graph, family: str, config: dict[str, Any]) -> None:
+def _states(graph: _Graph, family: str, prefix: str, config: dict[str, Any]) -> str:
+    """Add the encoder; return the states of its last layer. Its tensors' names begin with ``prefix``."""
     heads, epsilon = int(config["num_attention_heads"]), float(config.get("layer_norm_eps", 1e-12))
     ids, mask = graph.input("input_ids"), graph.input("attention_mask")
     embed = _bert_embeddings if family == "bert" else _roberta_embeddings
-    states = graph.norm(embed(graph, ids, config), f"{family}.embeddings.LayerNorm", epsilon)
+    states = graph.norm(embed(graph, ids, prefix, config), f"{prefix}embeddings.LayerNorm", epsilon)
     bias = _mask_bias(graph, mask)
     for number in range(int(config["num_hidden_layers"])):
-        layer = f"{family}.encoder.layer.{number}"
+        layer = f"{prefix}encoder.layer.{number}"
         mixed = graph.node("Add", states, _attention(graph, states, bias, layer, heads))
         states = graph.norm(mixed, f"{layer}.attention.output.LayerNorm", epsilon)
         inner = _activation(graph, graph.dense(states, f"{layer}.intermediate.dense"), config)
         outer = graph.dense(inner, f"{layer}.output.dense")
         states = graph.norm(graph.node("Add", states, outer), f"{layer}.output.LayerNorm", epsilon)
+    return states
+
+
+def _ranker(graph: _Graph, family: str, config: dict[str, Any]) -> None:
+    states = _states(graph, family, f"{family}.", config)
     first = graph.node("Gather", states, graph.constant(0), axis=1)
     pooled, head = ("bert.pooler.dense", "classifier")
     if family == "roberta":
@@ -243,9 +184,9 @@ def _ranker(graph: _Graph, family: str, config: dict[str, Any]) -> None:
     graph.dense(graph.node("Tanh", graph.dense(first, pooled)), head)
 
 
-def _bert_embeddings(graph: _Graph, ids: str, _config: dict[str, Any]) -> str:
+def _bert_embeddings(graph: _Graph, ids: str, prefix: str, _config: dict[str, Any]) -> str:
     names = ("word", "token_type", "position")
-    tables = [graph.read(f"bert.embeddings.{name}_embeddings.weight") for name in names]
+    tables = [graph.read(f"{prefix}embeddings.{name}_embeddings.weight") for name in names]
     words = graph.node("Gather", graph.weight(tables[0]), ids)
     types = graph.node("Gather", graph.weight(tables[1]), graph.input("token_type_ids"))
     length = graph.node("Shape", ids, start=1, end=2)
@@ -253,10 +194,10 @@ def _bert_embeddings(graph: _Graph, ids: str, _config: dict[str, Any]) -> str:
     return str(graph.node("Add", graph.node("Add", words, types), positions))
 
 
-def _roberta_embeddings(graph: _Graph, ids: str, config: dict[str, Any]) -> str:
+def _roberta_embeddings(graph: _Graph, ids: str, prefix: str, config: dict[str, Any]) -> str:
     """Positions count the tokens that are not padding, from the padding's id plus one; types are all 0."""
     names = ("word", "position", "token_type")
-    tables = [graph.read(f"roberta.embeddings.{name}_embeddings.weight") for name in names]
+    tables = [graph.read(f"{prefix}embeddings.{name}_embeddings.weight") for name in names]
     padding = graph.constant(int(config["pad_token_id"]))
     real = graph.node("Cast", graph.node("Not", graph.node("Equal", ids, padding)), to=7)
     count = graph.node("Mul", graph.node("CumSum", real, graph.constant(1)), real)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..arguments import checked_precision
 from ..models import ModelFolder, user_models_dir
-from .building import graph_place, onnx_file
+from .converted import graph_place, onnx_file
 
 __all__ = [
     "Receipt",
@@ -62,20 +62,25 @@ class Receipt:
 
 
 def best_graph(folder: ModelFolder, precision: str = "int8") -> Path:
-    """Return the graph to open: the 8-bit copy where there is one that was accepted, else the graph itself.
+    """Return the graph to open.
+
+    In 8 bits that is the copy that was made and accepted here, else the file that the model's makers put
+    into 8 bits for this processor, else the graph itself. A folder that holds nothing but such a file has no
+    other graph, in ``fp32`` either.
 
     Raises:
         InputError: another precision than ``int8`` or ``fp32``.
         ModelError: the folder holds no graph, and none can be built; see ``onnx_file``.
     """
-    source = onnx_file(folder)
     if checked_precision(precision) == "fp32":
-        return source
+        return onnx_file(folder)
+    source = graph_place(folder)
     copy = int8_file(folder, source)
     receipt = read_receipt(copy)
-    if receipt is None or not receipt.accepted or not _fits(receipt, source):
-        return source
-    return copy if copy.is_file() and copy.stat().st_size == receipt.size else source
+    usable = receipt is not None and receipt.accepted and _fits(receipt, source)
+    if receipt is not None and usable and copy.is_file() and copy.stat().st_size == receipt.size:
+        return copy
+    return folder.eight_bit() or onnx_file(folder)
 
 
 def kernels_refused(folder: ModelFolder) -> bool:

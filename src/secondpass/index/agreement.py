@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from ..embedding import load_embedder
-from ..errors import IndexMismatchError, InputError
+from ..errors import IndexMismatchError, InputError, ModelNotFoundError
 from ..splitting import RecursiveSplitter
 from ..types import Document, Embedder, Passage
 from .schema import Manifest
@@ -134,6 +134,12 @@ class Parts:
             raise IndexMismatchError(
                 f"the index in {self._folder} was built with the embedder {self._manifest.embedder!r}, "
                 "which is not one of ours; give it to Index.open(folder, embedder=...)"
+            ) from exc
+        except ModelNotFoundError as exc:
+            raise IndexMismatchError(
+                f"the index in {self._folder} was built with the embedder {self._manifest.embedder!r}: "
+                f"{exc}. "
+                "If it is one of your own, give it to Index.open(folder, embedder=...)"
             ) from exc
         check_agreement(self._folder, self._manifest, embedder, None, None)
         return embedder

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import models
-from .arguments import checked_precision
-from .batching import Integers, Row, Starts
-from .catalogue import EMBEDDER
-from .checkpoints import minilm_encoder
-from .errors import InputError, QueryError
-from .inference import Floats, TokenStates, mean_states, run_states, unit
-from .tokenizing import (
+from .. import models
+from ..arguments import checked_precision
+from ..batching import Integers, Row, Starts
+from ..catalogue import EMBEDDER
+from ..checkpoints import minilm_encoder
+from ..errors import QueryError
+from ..inference import Floats, TokenStates, mean_states, run_states, unit
+from ..tokenizing import (
     MAX_QUERY_TOKENS,
     Frame,
     check_length,
@@ -25,12 +25,11 @@ from .tokenizing import (
     single_frame,
     slices,
 )
-from .types import Embedder
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["MiniLMEmbedder", "load_embedder"]
+__all__ = ["MAX_CHARACTERS", "WINDOW", "MiniLMEmbedder"]
 
 WINDOW = 256
 """Tokens the model reads at once, its two special tokens included; it was trained with at most that many."""
@@ -142,14 +141,3 @@ class MiniLMEmbedder:
     @cached_property
     def _frame(self) -> Frame:
         return single_frame(self._tokenizer)
-
-
-def load_embedder(name: str = EMBEDDER) -> Embedder:
-    """Return an embedder by name; ``all-MiniLM-L6-v2`` is the one there is.
-
-    Raises:
-        InputError: another name.
-    """
-    if name != EMBEDDER:
-        raise InputError(f"no embedder {name!r}; there is {EMBEDDER}")
-    return MiniLMEmbedder()

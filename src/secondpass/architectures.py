@@ -1,0 +1,23 @@
+"""Which models bring code of their own, which is never run here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["architecture_of", "needs_code"]
+
+
+def architecture_of(config: dict[str, Any]) -> str | None:
+    """Return the name of a model's class from its ``config.json``, or None where it names none."""
+    named = config.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else None
+
+
+def needs_code(config: dict[str, Any]) -> bool:
+    """Whether a ``config.json`` points to code in the model's own repository for its class.
+
+    Classes that transformers has itself need none, whatever ``auto_map`` says besides.
+    """
+    pointed = config.get("auto_map")
+    classes = [str(each) for each in pointed.values()] if isinstance(pointed, dict) else []
+    return any(each.rpartition(".")[2] == architecture_of(config) for each in classes)
