@@ -19,6 +19,7 @@ from . import (
     mcp,
     models,
     search,
+    serve,
     status,
     worth_it,
 )
@@ -66,6 +67,7 @@ for _module in (
     demo,
     bench,
     mcp,
+    serve,
 ):
     app.command(_module.NAME, epilog=f"Example: {_module.EXAMPLE}")(_module.command)
 app.add_typer(models.app, name="models", help="The models that secondpass knows and has.")

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Limits", "ServerSettings", "create_app"]
 
+_NEEDED = (("fastapi", "fastapi"), ("prometheus_client", "prometheus-client"), ("uvicorn", "uvicorn"))
+
 
 def create_app(settings: ServerSettings | None = None) -> FastAPI:
     """Return the ASGI application; models and index are opened when it starts up.
@@ -23,7 +25,7 @@ def create_app(settings: ServerSettings | None = None) -> FastAPI:
         MissingExtraError: a package of the extra ``server`` is not installed.
         SettingsError: the settings cannot be served with, e.g. an address for all without a key.
     """
-    for package, name in (("fastapi", "fastapi"), ("prometheus_client", "prometheus-client")):
+    for package, name in _NEEDED:
         try:
             __import__(package)
         except ImportError as exc:

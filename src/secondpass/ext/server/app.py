@@ -42,6 +42,9 @@ def create_app(settings: ServerSettings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
             yield
+        except Exception as exc:
+            state.parts["failure"] = exc  # what a feature could not open, for whoever starts the server
+            raise
         finally:
             state.stopping.set()
             await state.work.close()

@@ -23,7 +23,10 @@ def router(state: State) -> APIRouter:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await state.rerankers.get()
+        try:
+            await state.rerankers.get()
+        except ApiError as exc:  # who starts a server may know the folders that a client may not
+            raise exc.__cause__ or exc from None
         try:
             yield
         finally:
