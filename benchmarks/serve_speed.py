@@ -7,7 +7,7 @@
 Both are real server processes on loopback and read the cross-encoder of checkpoint.py from the same
 safetensors (rerank_speed.py makes it at its first run). Both get the same bytes: `POST /rerank` as infinity
 speaks it, which secondpass speaks too. They are asked in turn, in rounds; the one that is not asked idles.
-One client that waits for each answer gives the latency, 32 clients the throughput. infinity runs with its
+One client that waits for each answer gives the latency, 8 clients the throughput. infinity runs with its
 defaults (torch in fp32, batches of up to 32 pairs) and as many threads as there are cores; secondpass with
 its own (8 bits where the processor allows it), and once more with --precision fp32.
 """
@@ -32,10 +32,10 @@ from common import HERE, default_work, ratios, spread, target, write
 from http_load import Asking, Connection
 from serve_load import Mix
 
-CLIENTS = 32
+CLIENTS = 8
 SIZES = (5, 20)
 OURS, OURS_FP32, INFINITY = "secondpass", "secondpass fp32", "infinity-emb torch fp32"
-QUESTIONS = 60
+QUESTIONS = 20
 
 
 def asking(mix: Mix, size: int, number: int) -> Asking:
@@ -168,8 +168,8 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path)
     parser.add_argument("--work", type=Path, default=default_work())
     parser.add_argument("--weights", type=Path, help="folder of the cross-encoder; that of rerank_speed.py")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=4.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=3.0)
     options = parser.parse_args()
     weights = options.weights or options.work / "rerank" / "full" / "checkpoint" / "torch"
     if not (weights / "config.json").exists():
