@@ -178,10 +178,15 @@ def _serve(wanted: ServerSettings, chosen: Settings, log_json: bool) -> None:
     app = create_app(wanted)  # first of all: it says where a package is missing
     from ..ext.server.logs import configure
     from ..ext.server.running import address_of, listen, run
+    from ..ext.server.telemetry import export_spans
 
+    flush_spans = export_spans()
     listener = listen(wanted.host, wanted.port)
     configure(log_json)
-    run(app, listener, wanted, lambda: _announce(address_of(listener), wanted, chosen))
+    try:
+        run(app, listener, wanted, lambda: _announce(address_of(listener), wanted, chosen))
+    finally:
+        flush_spans()
     if not chosen.quiet:
         _say("stopped")
 
