@@ -12,6 +12,7 @@ micro-batches), in turn. Memory is read from the system before and after the min
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import sys
 import tempfile
@@ -36,9 +37,10 @@ ALLOWED = {200, 429, 503}
 class Mix:
     """The requests of a mixed load; every number gives another one, and the same one in every run."""
 
-    def __init__(self, questions: Sequence[str], passages: Sequence[str]) -> None:
+    def __init__(self, questions: Sequence[str], passages: Sequence[str], searches: bool = True) -> None:
         self.questions = questions
         self.passages = passages
+        self.searches = searches
 
     def some(self, number: int, count: int) -> list[str]:
         """Return ``count`` passages."""
@@ -56,9 +58,9 @@ class Mix:
         return Asking.post(f"rerank {size}", "/rerank", body)
 
     def mixed(self, client: int, count: int) -> Asking:
-        """Return the next request of a client: half searches, half re-rankings of several sizes."""
+        """Return the next request of a client: searches and re-rankings of several sizes by turns."""
         number = client * 1_000_003 + count * 31
-        if count % 2:
+        if count % 2 and self.searches:
             return Asking.post("search", "/v1/search", {"query": self.question(number), "k": 3})
         return self.rerank(number, (1, 5, 10, 20)[(client + count // 2) % 4])
 
@@ -144,6 +146,12 @@ def prepared(work: Path, corpus: Path | None) -> tuple[Path, Mix]:
     return folder, Mix(texts.questions(found, 400), [each.text for each in texts.passages_of(found)])
 
 
+def offers(port: int, path: str) -> bool:
+    """Return whether a server answers under a path, as its OpenAPI document tells."""
+    told = asyncio.run(http_load.Connection(port).ask(Asking.get("openapi", "/openapi.json")))
+    return path in json.loads(told.body)["paths"]
+
+
 def targets(mixed: dict[str, Any], shared: dict[str, Any]) -> list[dict[str, Any]]:
     """Return what was to be reached."""
     wrong = sum(count for status, count in mixed["statuses"].items() if int(status) not in ALLOWED)
@@ -176,6 +184,7 @@ def main() -> None:
     command = http_load.serve_command(port, "--index", folder, "--no-cache")
     with http_load.serving(command, port, "/metrics", options.work / "serve" / "serve.log") as process:
         cold = http_load.memory_mb(process)
+        mix.searches = offers(port, "/v1/search")
         mixed = under_load(process, port, mix, CLIENTS, seconds)
         mixed["memory_mb"]["at_start"] = cold
         print(json.dumps(mixed, indent=1), flush=True)

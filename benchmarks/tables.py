@@ -12,13 +12,23 @@ from typing import Any
 
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- begin: written by tables.py -->", "<!-- end -->"
-SPEED = ("rerank_speed", "search_scaling", "indexing_speed", "indexing_large", "eval_speed")
+SPEED = (
+    "rerank_speed",
+    "search_scaling",
+    "indexing_speed",
+    "indexing_large",
+    "eval_speed",
+    "serve_load",
+    "serve_speed",
+)
 HOW = {
     "rerank_speed": "`rerank_speed.py`",
     "search_scaling": "`search_scaling.py`",
     "indexing_speed": "`indexing_speed.py`",
     "indexing_large": "`indexing_speed.py --large`",
     "eval_speed": "`eval_speed.py`",
+    "serve_load": "`serve_load.py`",
+    "serve_speed": "`serve_speed.py`",
 }
 
 Figures = dict[str, Any]
@@ -48,6 +58,8 @@ def tables(found: dict[str, Figures]) -> str:
         "search_scaling": _scaling,
         "indexing_speed": _indexing,
         "indexing_large": _large,
+        "serve_load": _load,
+        "serve_speed": _served,
     }
     parts += [maker(found[name]) for name, maker in makers.items() if name in found]
     return "\n\n".join(parts)
@@ -191,6 +203,74 @@ def _large(given: Figures) -> str:
             f"memory, {_number(given['disk_mb'])} MB on disk. Then stage 1 alone: p50 "
             f"{_number(spent['total']['median'])} ms, p95 {_number(spent['total']['p95'])} ms "
             f"(embedding the query {_number(spent['embed']['median'])} ms of it).",
+        ]
+    )
+
+
+def _load(given: Figures) -> str:
+    mixed, shared = given["mixed_load"], given["one_at_a_time_and_together"]
+    memory, clients = mixed["memory_mb"], str(mixed["clients"])
+    rows = [
+        (kind, f"{each['runs']:,}", f"{_number(each['median'])} ms", f"{_number(each['p95'])} ms")
+        for kind, each in mixed["ms"].items()
+    ]
+    sizes = [
+        (
+            size,
+            f"{_number(each['passages_per_second']['1']['median'])}/s",
+            f"{_number(each['ms']['1']['median'])} ms",
+            f"{_number(each['passages_per_second'][clients]['median'])}/s",
+            f"{_number(each['ms'][clients]['p95'])} ms",
+            _ratio(each["times_the_throughput"]),
+        )
+        for size, each in shared.items()
+    ]
+    statuses = ", ".join(f"{count:,} times {status}" for status, count in mixed["statuses"].items())
+    return "\n".join(
+        [
+            "### A server under load",
+            "",
+            f"{_where(given)}, which clients and server share; re-ranker {given['reranker']}. "
+            f"{clients} clients without pause for {mixed['seconds']:.0f} s: {statuses}; "
+            f"{_number(mixed['requests_per_second'])} requests a second. Memory of the server "
+            f"{_number(memory['before'])} MB before, {_number(memory['after'])} MB after "
+            f"({_number(memory['at_start'])} MB when it had just started).",
+            "",
+            _table(("", "answers", "p50", "p95"), rows),
+            "",
+            f"Re-ranking alone, one client that waits for each answer beside {clients}:",
+            "",
+            _table(
+                ("passages a request", "one client", "p50", f"{clients} clients", "p95", "throughput"), sizes
+            ),
+        ]
+    )
+
+
+def _served(given: Figures) -> str:
+    rows = []
+    for size, part in given["passages"].items():
+        for name, alone in part["one_client_p50_ms"].items():
+            rows.append(
+                (
+                    f"{name}, {size} passages",
+                    f"{_number(alone['median'])} ms",
+                    _ratio(part["times_faster"].get(name)),
+                    f"{part['requests_per_second'][name]['median']:.1f}/s",
+                    _ratio(part["times_the_throughput"].get(name)),
+                )
+            )
+    theirs = given["infinity"]
+    same = ", ".join(f"{name} {100 * share:.0f} %" for name, share in given["same_top3_as_infinity"].items())
+    return "\n".join(
+        [
+            "### Re-ranking over HTTP beside infinity-emb",
+            "",
+            f"{_where(given)}; infinity-emb {theirs['infinity_emb']} on torch {theirs['torch']}; the same "
+            f"weights, the same requests. p50 with one client, requests a second with {given['clients']}; "
+            f"ratios round by round, ours to theirs. The same top 3 as infinity: {same}.",
+            "",
+            _table(("", "p50", "we are faster", "requests", "our throughput"), rows),
         ]
     )
 
