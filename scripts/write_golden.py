@@ -23,7 +23,7 @@ def main() -> None:
             golden = replay(models.resolve(known.name, known.kind), known.kind, "fp32")
             record = Record(known.name, known.kind, None, None, {}, golden)
             file = folder / f"{known.name}.json"
-            file.write_text(json.dumps(to_json(record), indent=1) + "\n", encoding="utf-8")
+            file.write_text(json.dumps(to_json(record)) + "\n", encoding="utf-8")
             lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  golden/{file.name}")
     models.CHECKSUMS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -510,7 +510,9 @@ def test_a_wrong_settings_file_is_wrong_usage(run: Run, tmp_path: Path) -> None:
         (("compare", "ferry", "--reranker", "none"), "'none' changes nothing"),
         (("compare", "--queries", "missing.txt"), "cannot read the queries in missing.txt"),
         (("demo", "--reranker", "none"), "'none' changes nothing"),
-        (("models", "pull", "all-MiniLM-L6-v2"), "not a reranker"),
+        (("models", "export", "minilm-l6", "minilm.tar"), "came with the package"),
+        (("models", "import", "missing.tar"), "there is no file missing.tar"),
+        (("index", "docs", "--embedder", "nobody"), "no embedder 'nobody'; known are all-MiniLM-L6-v2"),
         (("serch", "ferry"), "No such command 'serch'"),
     ],
 )

@@ -48,6 +48,9 @@ def test_the_commands_are_these() -> None:
         "mcp",
         "models list",
         "models pull",
+        "models verify",
+        "models export",
+        "models import",
         "models optimize",
     ]
 

@@ -139,6 +139,7 @@ def test_pull_verify_list_and_search_without_a_network(repositories, tmp_path):
     assert {"minilm-l6", "jina-reranker-v1-tiny-en", "multilingual-e5-small"} <= {
         row["name"] for row in listed
     }
+    assert {row["name"]: row["speed"] is not None for row in listed}[BERT]
     assert all(row["window"] and row["layers"] and row["languages"] for row in listed if row["size_mb"])
     (tmp_path / "note.txt").write_text("sorted() returns a new list\n\nParis is the capital of France\n")
     index = str(tmp_path / "index")
@@ -255,7 +256,8 @@ def test_what_was_changed_on_the_way_is_refused(repositories, tmp_path, file):
     ("status", "code", "message"),
     [
         (404, "RepoNotFound", "no public model 'tiny/bert'"),
-        (401, "", "no public model 'tiny/bert'"),
+        (401, "", "refuses access to tiny/bert: log in"),
+        (403, "", "refuses access to tiny/bert: log in"),
         (403, "GatedRepo", "gated"),
         (503, "", "could not give tiny/bert"),
     ],

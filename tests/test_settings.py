@@ -74,7 +74,7 @@ def test_each_setting_can_be_a_key(tmp_path: Path) -> None:
     write(
         tmp_path,
         'index = "there"\nreranker = "none"\ncandidates = 9\nk = 2\nstage1 = "lexical"\nprecision = "fp32"\n'
-        'store = "chroma"\n'
+        'embedder = "bge-small-en-v1.5"\nstore = "chroma"\n'
         'size = 100\noverlap = 0\ntext-field = "body"\nencoding = "cp1250"\nmax-file-size = 1000\n'
         "gitignore = false\nquiet = true\ndeadline = 80\ncache = false\n"
         "min-precision = 0.75\n"

@@ -216,6 +216,10 @@ def _told(hub_id: str) -> Iterator[None]:
             f"{hub_id} is not on this machine and HF_HUB_OFFLINE is set; unset it to download"
         ) from exc
     except Exception as exc:  # its types vary by version
+        if getattr(getattr(exc, "response", None), "status_code", None) in (401, 403):
+            raise ModelNotFoundError(
+                f"the hub refuses access to {hub_id}: log in with: hf auth login, or mend HF_TOKEN"
+            ) from exc
         raise _unreachable(hub_id, exc) from exc
 
 

@@ -88,10 +88,9 @@ def verify(
     """
     from .. import supply
     from ..errors import ModelError
-    from ..supply.verifying import verifiable
 
     checked: list[dict[str, Any]] = []
-    for name in names or verifiable():
+    for name in names or supply.verifiable():
         try:
             done = supply.verify(name)
         except ModelError as exc:
@@ -176,7 +175,7 @@ def _rows() -> list[dict[str, Any]]:
     from .. import models, supply
     from ..reranking import AUTO_RERANKER
 
-    here = {folder.name: folder for folder in models.installed()}
+    here = {folder.name: folder for folder in supply.on_this_machine()}
     measured = supply.speeds(list(here))
     rows = []
     for known in models.known_models():

@@ -4,7 +4,7 @@ from .archives import export_model, import_model
 from .golden import Golden, Speed, compare, measure, replay
 from .pulling import Pulled, pull
 from .records import Record, read_record, speeds
-from .verifying import Verified, verify
+from .verifying import Verified, on_this_machine, verifiable, verify
 
 __all__ = [
     "Golden",
@@ -16,9 +16,11 @@ __all__ = [
     "export_model",
     "import_model",
     "measure",
+    "on_this_machine",
     "pull",
     "read_record",
     "replay",
     "speeds",
+    "verifiable",
     "verify",
 ]

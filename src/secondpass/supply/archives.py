@@ -58,7 +58,7 @@ def export_model(name: str, target: Path) -> Record:
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         with tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as archive:
-            text = json.dumps(to_json(record), indent=1).encode()
+            text = json.dumps(to_json(record)).encode()
             archive.addfile(_entry(MANIFEST, len(text)), io.BytesIO(text))
             for each, file in files.items():
                 with file.open("rb") as stream:

@@ -10,7 +10,7 @@ from ..arguments import checked_precision
 from ..errors import InputError
 from ..models import ModelFolder
 from .golden import measure, replay
-from .records import Record, facts_of, files_of, write_record
+from .records import Record, facts_of, files_of, read_record, write_record
 
 __all__ = ["Pulled", "pull", "recorded"]
 
@@ -50,12 +50,11 @@ def pull(name: str, precision: str = "int8", progress: hub.Progress | None = Non
     """
     precision = checked_precision(precision)
     folder = models.resolve(name, None, download=True, progress=progress, precision=precision)
-    if folder.origin in ("package", "folder"):
-        raise InputError(
-            f"{name} came with the package; there is nothing to fetch"
-            if folder.origin == "package"
-            else f"{name} is a folder on this machine; there is nothing to fetch"
-        )
+    if folder.origin == "folder":
+        raise InputError(f"{name} is a folder on this machine; there is nothing to fetch")
+    shipped = read_record(folder.name) if folder.origin == "package" else None
+    if shipped is not None:
+        return Pulled(folder, folder.weights(), shipped)
     exact = folder.safetensors() or folder.onnx() != folder.eight_bit()
     if precision == "fp32" and not exact and folder.origin == "hub cache":
         known = models.known_as(name)

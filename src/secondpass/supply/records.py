@@ -19,7 +19,17 @@ from ..models import WEIGHTS, ModelFolder, user_models_dir
 from ..processors import processor_name
 from .golden import Golden, Speed
 
-__all__ = ["FileFacts", "Record", "files_of", "from_json", "read_record", "speeds", "to_json", "write_record"]
+__all__ = [
+    "FileFacts",
+    "Record",
+    "files_of",
+    "from_json",
+    "read_record",
+    "recorded_names",
+    "speeds",
+    "to_json",
+    "write_record",
+]
 
 FORMAT = 1
 """Raise it when older records cannot be read any more."""
@@ -72,7 +82,7 @@ def write_record(record: Record) -> None:
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(to_json(record), indent=1) + "\n", encoding="utf-8")
+        unfinished.write_text(json.dumps(to_json(record)) + "\n", encoding="utf-8")
         unfinished.replace(file)
     except OSError as exc:
         raise ModelError(
@@ -80,6 +90,12 @@ def write_record(record: Record) -> None:
         ) from exc
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def recorded_names() -> list[str]:
+    """Return the names of the models that were pulled or imported, or measured here."""
+    records = (_read(file) for file in sorted(_place("any").parent.glob("*.json")))
+    return [record.name for record in records if record is not None]
 
 
 def speeds(names: list[str]) -> dict[str, Speed]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from .. import models
 from ..errors import InputError, ModelError, ModelInvalidError
 from ..models import ModelFolder
 from .golden import Speed, allowed, compare, measure
-from .records import Record, facts_of, read_record, write_record
+from .records import Record, facts_of, read_record, recorded_names, write_record
 
-__all__ = ["Verified", "verify"]
+__all__ = ["Verified", "on_this_machine", "verifiable", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,16 @@ def _check_files(folder: ModelFolder, record: Record) -> None:
         raise ModelInvalidError(f"{folder.path}: {told}. Delete the folder and fetch the model again")
 
 
+def on_this_machine() -> list[ModelFolder]:
+    """Return the models that are here: shipped, in the user's folder, or pulled into the hub's cache."""
+    found = {folder.name: folder for folder in models.installed()}
+    for name in recorded_names():
+        with suppress(ModelError, InputError):
+            found.setdefault(name, models.resolve(name, None))
+    return list(found.values())
+
+
 def verifiable() -> list[str]:
-    """Return the names of the models on this machine that have a record."""
-    names = []
-    for folder in models.installed():
-        try:
-            record = read_record(folder.name)
-        except ModelError:
-            record = None
-        if record is not None and record.golden is not None:
-            names.append(folder.name)
-    return names
+    """Return the names of the models on this machine that have a record with golden values."""
+    records = {folder.name: read_record(folder.name) for folder in on_this_machine()}
+    return [name for name, record in records.items() if record is not None and record.golden is not None]
