@@ -46,6 +46,7 @@ def test_the_commands_are_these() -> None:
         "demo",
         "bench",
         "mcp",
+        "serve",
         "models list",
         "models pull",
         "models verify",
