@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -435,6 +436,32 @@ def test_an_unforeseen_error_tells_the_caller_nothing_but_that(
     assert answer.is_error is True
     assert answer.content[0].text == "unexpected RuntimeError in search; the server's log says more"
     assert "search failed" in caplog.text
+
+
+def test_an_index_that_is_built_anew_is_taken(tmp_path: Path) -> None:
+    def build(text: str) -> None:
+        shutil.rmtree(tmp_path / "index", ignore_errors=True)
+        with Index.open(tmp_path / "index") as index:
+            index.add([Document("only", text)])
+
+    async def ask(library: Library) -> list[str]:
+        found = []
+        async with Client(create_server(library)) as client:
+            for text in ("the first text", "another text"):
+                build(text)
+                answer = await client.call_tool("search", {"query": "text"})
+                found.append(answer.structured_content["hits"][0]["passage"]["text"])
+                shutil.rmtree(tmp_path / "index")
+                listed = await client.call_tool("list_documents", {})
+                assert not listed.is_error
+        return found
+
+    build("what was there at the start")
+    library = Library(Index.open(tmp_path / "index"), {})
+    try:
+        assert anyio.run(ask, library) == ["the first text", "another text"]
+    finally:
+        library.close()
 
 
 def test_a_call_that_is_given_up_cancels_its_search(tmp_path: Path) -> None:

@@ -79,13 +79,17 @@ def command(
     names = list(dict.fromkeys([chosen.reranker, *(reranker or [])[1:]]))
     names = [] if names[0] == "none" else [name for name in names if name != "none"]
     with opened(chosen, names) as (source, loaded):
-        server = create_server(_library(chosen, source, dict(zip(names, loaded, strict=True))))
-        if http:
-            run_http(server, port, lambda address: _announce(address, chosen))
-            return 0
-        if sys.stdin.isatty() and not chosen.quiet:
-            _say("a host starts this and speaks to it over stdin and stdout, see docs/mcp.md; Ctrl+C ends it")
-        run_stdio(server)
+        library = _library(chosen, source, dict(zip(names, loaded, strict=True)))
+        try:
+            server = create_server(library)
+            if http:
+                run_http(server, port, lambda address: _announce(address, chosen))
+                return 0
+            if sys.stdin.isatty() and not chosen.quiet:
+                _say("a host starts this and speaks to it over stdin and stdout: docs/mcp.md; Ctrl+C ends it")
+            run_stdio(server)
+        finally:
+            library.close()
     return 0
 
 

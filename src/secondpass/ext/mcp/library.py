@@ -13,6 +13,7 @@ from ...engine import Engine
 from ...errors import InputError
 from ...gating import Gate
 from ...index import DocumentSummary, Index
+from ...index.folder import DATABASE
 from ...reranking import AUTO_RERANKER, load_reranker
 from ...scores import CachedReranker, ScoreCache
 from ...types import Reranker, SearchResult
@@ -52,7 +53,8 @@ class Library:
         gate: Gate | None = None,
         deadline_ms: float | None = None,
     ) -> None:
-        self.index = index
+        self._index = index
+        self._stamp = _stamp(index)
         self.k = k
         self.candidates = candidates
         self.stage1 = stage1
@@ -64,6 +66,22 @@ class Library:
         self._loaded = dict(rerankers)
         self._engines: dict[tuple[str, str, bool, tuple[str, ...]], Engine] = {}
         self._lock = threading.Lock()
+
+    @property
+    def index(self) -> Index:
+        """The index; opened anew where another process has put a rebuilt one in its place."""
+        stamp = _stamp(self._index)
+        with self._lock:
+            if stamp is not None and stamp != self._stamp:
+                before, self._index = self._index, Index.open(self._index.path, create=False)
+                self._stamp = stamp
+                self._engines.clear()
+                before.close()
+        return self._index
+
+    def close(self) -> None:
+        """Close the index; more than once does no harm."""
+        self._index.close()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,8 +149,9 @@ class Library:
         Raises:
             InputError: there is none of that id.
         """
-        found = self.index.passage(passage_id)
-        document = self.index.document(found.document_id)
+        index = self.index
+        found = index.passage(passage_id)
+        document = index.document(found.document_id)
         return {
             "passage": shapes.passage(found),
             "before": document.text[max(0, found.start - context) : found.start],
@@ -167,6 +186,7 @@ class Library:
 
     def _engine(self, stage1: str, reranker: str | None, compared: Sequence[Reranker] = ()) -> Engine:
         """Return the engine for a way to search; the gate applies only where no re-ranker was named."""
+        index = self.index
         name = self._default if reranker is None else reranker
         gated = reranker is None and self._gate is not None and self._gate.stage1 == stage1
         reader = None if name == OFF else self._reranker(name)
@@ -174,7 +194,7 @@ class Library:
         with self._lock:
             if key not in self._engines:
                 self._engines[key] = Engine(
-                    self.index,
+                    index,
                     reader,
                     self.candidates,
                     stage1,
@@ -197,8 +217,18 @@ class Library:
     def _calibrations(self, readers: Sequence[Reranker]) -> dict[str, Any]:
         from ...calibration import FOLDER, lookup
 
-        if not (self.index.path / FOLDER).is_dir():
+        folder = self._index.path
+        if not (folder / FOLDER).is_dir():
             return {}
         asked = [each if self._cache is None else CachedReranker(each, self._cache) for each in readers]
-        found = {each.name: lookup(self.index.path, each).calibration for each in asked}
+        found = {each.name: lookup(folder, each).calibration for each in asked}
         return {name: each.probability for name, each in found.items() if each is not None}
+
+
+def _stamp(index: Index) -> tuple[int, int] | None:
+    """Return what tells one database file from another under the same name; None where there is none."""
+    try:
+        found = (index.path / DATABASE).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
