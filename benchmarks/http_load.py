@@ -122,6 +122,19 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], by
     return int(head[0].split(" ")[1]), headers, body
 
 
+def ask_once(port: int, asking: Asking) -> Told:
+    """Ask on a connection of its own and return the answer."""
+
+    async def ask() -> Told:
+        connection = Connection(port)
+        try:
+            return await connection.ask(asking)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
 def put(
     port: int,
     clients: int,
@@ -187,7 +200,7 @@ def serving(command: Sequence[str], port: int, ready: str, log: Path, **environm
         for _ in range(1200):
             if process.poll() is not None:
                 raise SystemExit(f"{command[0]} ended:\n{log.read_text(errors='replace')[-3000:]}")
-            if asyncio.run(Connection(port).ask(Asking.get("ready", ready))).status == 200:
+            if ask_once(port, Asking.get("ready", ready)).status == 200:
                 break
             time.sleep(0.1)
         else:

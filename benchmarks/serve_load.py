@@ -12,7 +12,6 @@ micro-batches), in turn. Memory is read from the system before and after the min
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
 import tempfile
@@ -148,7 +147,7 @@ def prepared(work: Path, corpus: Path | None) -> tuple[Path, Mix]:
 
 def offers(port: int, path: str) -> bool:
     """Return whether a server answers under a path, as its OpenAPI document tells."""
-    told = asyncio.run(http_load.Connection(port).ask(Asking.get("openapi", "/openapi.json")))
+    told = http_load.ask_once(port, Asking.get("openapi", "/openapi.json"))
     return path in json.loads(told.body)["paths"]
 
 
