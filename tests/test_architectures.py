@@ -213,8 +213,11 @@ def test_long_texts(folders):
     passage = "sort a list " * 500
     cut = " ".join(passage.split()[: 98 // 1])
     assert embedder.embed_passages([passage, cut]).shape == (2, 64)
-    with pytest.raises(QueryError, match="reads 98 at once"):
-        embedder.embed_queries([passage])
+    whole, beginning = embedder.embed_queries(["sort a list " * 80, "sort a list " * 20])
+    assert whole @ whole == pytest.approx(1, abs=1e-5)
+    assert np.abs(whole - beginning).max() > 1e-3
+    with pytest.raises(QueryError, match="at most 2048 can be read"):
+        embedder.embed_queries(["sort a list " * 1500])
 
 
 def test_what_is_no_embedder(folders):

@@ -20,6 +20,8 @@ import tiny_architectures
 import tiny_models
 from secondpass import processors
 
+pytestmark = pytest.mark.slow
+
 BERT, ROBERTA, PLAIN, JINA = "tiny/bert", "tiny/roberta", "tiny/plain", "tiny/jina"
 ENCODER = "intfloat/multilingual-e5-small"
 """A public name, so that its prefixes are known; what is served under it is tiny and random."""

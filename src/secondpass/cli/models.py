@@ -82,9 +82,9 @@ def verify(
     ] = None,
     as_json: options.Json = False,
 ) -> int:
-    """Check models: the sha256 of their files, and what they say of a few fixed texts.
+    """Check the files of models, and what they say.
 
-    No network is touched. Their speed is measured along the way, for: secondpass models list.
+    Files are compared with their sha256, answers to a few fixed texts with those recorded. No network is touched. Their speed is measured along the way, for: secondpass models list.
     """
     from .. import supply
     from ..errors import ModelError
@@ -117,9 +117,9 @@ def export(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The file to write.")],
     as_json: options.Json = False,
 ) -> int:
-    """Write a model into one file, for a machine without a network.
+    """Write a model into one file.
 
-    There: secondpass models import FILE.
+    On a machine without a network: secondpass models import FILE.
     """
     from pathlib import Path
 
@@ -141,7 +141,7 @@ def import_file(
     file: Annotated[str, typer.Argument(metavar="FILE", help="What models export wrote.")],
     as_json: options.Json = False,
 ) -> int:
-    """Unpack a model that was exported elsewhere into your model folder.
+    """Unpack a model that was exported elsewhere.
 
     Its files are compared with their sha256, and what it says of a few texts with what it said there.
     """

@@ -15,7 +15,16 @@ from ..converting import best_graph
 from ..errors import InputError, ModelInvalidError, QueryError
 from ..inference import Floats, Graph, mean_states, open_graph, run_states, unit
 from ..models import ModelFolder
-from ..tokenizing import Frame, check_length, checked_texts, load_tokenizer, single_frame, slices
+from ..tokenizing import (
+    MAX_QUERY_TOKENS,
+    Frame,
+    check_length,
+    checked_texts,
+    load_tokenizer,
+    parts,
+    single_frame,
+    slices,
+)
 from .pooling import Pool, pool_of
 
 if TYPE_CHECKING:
@@ -76,26 +85,36 @@ class PooledEmbedder:
         self.dimension = width
 
     def embed_queries(self, texts: Sequence[str]) -> Floats:
-        """Embed queries, each behind the model's query prefix.
+        """Embed queries, each behind the model's query prefix, none cut.
+
+        A query longer than the window is read in parts whose vectors are averaged, weighted by their tokens;
+        the prefix stands before the first of them.
 
         Returns:
             ``(n, dimension)`` float32, each row of unit length.
 
         Raises:
-            QueryError: a query is longer than the model's window; a cut question would be another one.
+            QueryError: a query has more than 2048 tokens or 20,000 characters.
             InputError: not a list of strings.
         """
         queries = checked_texts(texts, "queries")
         for query in queries:
             check_length(query)
-        rows = self._tokenise([self.pool.query_prefix + query for query in queries])
-        longest = max(map(len, rows), default=0)
-        if longest > self._room:
-            raise QueryError(
-                f"the query has {longest} tokens, {self.name} reads {self._room} at once; "
-                "ask a shorter question"
-            )
-        return self._embed(rows)
+        rows: list[list[int]] = []
+        owners: list[int] = []
+        for place, ids in enumerate(self._tokenise([self.pool.query_prefix + query for query in queries])):
+            if len(ids) > MAX_QUERY_TOKENS:
+                raise QueryError(
+                    f"the query has {len(ids)} tokens, at most {MAX_QUERY_TOKENS} can be read; "
+                    "ask a shorter question"
+                )
+            own = parts(ids, self._room)
+            rows += own
+            owners += [place] * len(own)
+        sums = np.zeros((len(queries), self.dimension), dtype=np.float32)
+        weights = np.array([len(row) + self._frame.size for row in rows], dtype=np.float32)[:, None]
+        np.add.at(sums, owners, self._embed(rows) * weights)
+        return unit(sums)
 
     def embed_passages(self, texts: Sequence[str]) -> Floats:
         """Embed passages, each behind the model's passage prefix; of a longer one the window is read.
