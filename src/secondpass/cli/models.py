@@ -84,7 +84,8 @@ def verify(
 ) -> int:
     """Check the files of models, and what they say.
 
-    Files are compared with their sha256, answers to a few fixed texts with those recorded. No network is touched. Their speed is measured along the way, for: secondpass models list.
+    Files are compared with their sha256, answers to a few fixed texts with those recorded. No network
+    is touched. Their speed is measured along the way, for: secondpass models list.
     """
     from .. import supply
     from ..errors import ModelError
