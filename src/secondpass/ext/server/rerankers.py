@@ -34,6 +34,7 @@ class Rerankers:
         self._named = dict.fromkeys(
             name for name in (settings.reranker, *settings.rerankers) if name not in ("auto", "none")
         )
+        self._given: dict[str, Reranker] = {}
         self._open: dict[str, asyncio.Future[Reranker]] = {}
 
     @property
@@ -41,6 +42,10 @@ class Rerankers:
         """Name of the one that serves a request that names none; ``auto`` for ``none``."""
         name = self._settings.reranker
         return AUTO_RERANKER if name in ("auto", "none") else name
+
+    def add(self, reranker: Reranker) -> None:
+        """Serve a re-ranker of your own as well, under its name."""
+        self._given[reranker.name] = reranker
 
     def name_of(self, asked: str | None) -> str:
         """Return which re-ranker a request means.
@@ -50,7 +55,7 @@ class Rerankers:
         """
         if asked is None or not asked.strip() or asked == "auto":
             return self.default
-        for name in (*self._named, AUTO_RERANKER, LATE_INTERACTION):
+        for name in (*self._given, *self._named, AUTO_RERANKER, LATE_INTERACTION):
             if asked.casefold() == name.casefold():
                 return name
         known = next((each for each in models.known_models() if each.answers_to(asked)), None)
@@ -71,11 +76,15 @@ class Rerankers:
     def names(self) -> list[str]:
         """Return what requests may name, the default first."""
         here = [folder.name for folder in models.installed("reranker")] if self._settings.any_model else []
-        return list(dict.fromkeys([self.default, *self._named, AUTO_RERANKER, LATE_INTERACTION, *here]))
+        return list(
+            dict.fromkeys([self.default, *self._given, *self._named, AUTO_RERANKER, LATE_INTERACTION, *here])
+        )
 
     async def get(self, asked: str | None = None) -> Reranker:
         """Return the re-ranker that a request names, opened; see ``name_of``."""
         name = self.name_of(asked)
+        if name in self._given:
+            return self._given[name]
         opening = self._open.pop(name, None)
         if opening is None or (opening.done() and (opening.cancelled() or opening.exception())):
             opening = asyncio.ensure_future(self._load(name))
