@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "DIALECT_PATHS",
     "TEI_PATH",
     "ApiError",
+    "JsonAnswer",
     "error_answer",
     "install",
     "overloaded",
@@ -26,6 +28,17 @@ __all__ = [
 TEI_PATH = "/rerank"
 DIALECT_PATHS = frozenset({"/v1/rerank", "/v2/rerank"})
 """Here clients look for ``message`` (Cohere) or ``detail`` (Jina, Voyage) at the top of an error."""
+
+
+class JsonAnswer(JSONResponse):
+    """JSON in UTF-8; where a text of the caller's has half a surrogate pair, which has none, in ASCII."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the body."""
+        try:
+            return super().render(content)
+        except UnicodeEncodeError:
+            return json.dumps(content, separators=(",", ":")).encode("ascii")
 
 
 class ApiError(SecondpassError):
@@ -100,14 +113,14 @@ _ERROR_TYPES = {
 def error_answer(path: str, exc: ApiError, request_id: str) -> Response:
     """Return the answer to an error, in the shape that clients of that path read."""
     content: dict[str, Any]
-    message = str(exc).encode("utf-8", "replace").decode()  # half a surrogate pair has no UTF-8
+    message = str(exc)
     if path == TEI_PATH:
         content = {"error": message, "error_type": _ERROR_TYPES.get(exc.status, "Backend"), "code": exc.code}
     else:
         content = {"error": {"code": exc.code, "message": message, "request_id": request_id}}
         if path in DIALECT_PATHS:
             content |= {"message": message, "detail": message}
-    return JSONResponse(content, exc.status, headers=exc.headers)
+    return JsonAnswer(content, exc.status, headers=exc.headers)
 
 
 def install(app: FastAPI) -> None:

@@ -7,10 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
-from starlette.responses import JSONResponse
 
 from . import rerank_answers as answers
-from .errors import ApiError
+from .errors import ApiError, JsonAnswer
 from .rerank_bodies import OneBody, PlainBody, TwoBody, dialect_of, plain_dialect_of
 from .rerank_work import Asked, reranked, texts_of
 from .state import State
@@ -35,7 +34,7 @@ def router(state: State) -> APIRouter:
     routes = APIRouter(tags=["re-rank"], lifespan=lifespan)
 
     @routes.post("/v2/rerank", summary="Cohere v2", responses={200: {"model": answers.CohereAnswer}})
-    async def cohere(body: TwoBody, request: Request) -> JSONResponse:
+    async def cohere(body: TwoBody, request: Request) -> JsonAnswer:
         ranked = await reranked(
             state,
             Asked(
@@ -47,23 +46,23 @@ def router(state: State) -> APIRouter:
                 client=_client(request),
             ),
         )
-        return JSONResponse(answers.cohere(ranked))
+        return JsonAnswer(answers.cohere(ranked))
 
     @routes.post(
         "/v1/rerank",
         summary="Jina, Cohere v1, Voyage",
         responses={200: {"model": answers.JinaAnswer | answers.VoyageAnswer}},
     )
-    async def one(body: OneBody, request: Request) -> JSONResponse:
-        return JSONResponse(await _one(state, body, _client(request)))
+    async def one(body: OneBody, request: Request) -> JsonAnswer:
+        return JsonAnswer(await _one(state, body, _client(request)))
 
     @routes.post(
         "/rerank",
         summary="TEI, infinity",
         responses={200: {"model": list[answers.TeiHit] | answers.InfinityAnswer}},
     )
-    async def plain(body: PlainBody, request: Request) -> JSONResponse:
-        return JSONResponse(await _plain(state, body, _client(request)))
+    async def plain(body: PlainBody, request: Request) -> JsonAnswer:
+        return JsonAnswer(await _plain(state, body, _client(request)))
 
     return routes
 
