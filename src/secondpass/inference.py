@@ -125,9 +125,7 @@ def checked_device(device: object) -> str:
         return "cpu"
     kind, _, number = device.partition(":") if isinstance(device, str) else ("", "", "")
     if kind != "cuda" or (device != "cuda" and not number.isdecimal()):
-        raise InputError(
-            f"device must be cpu, cuda or cuda:1, got {device!r}; others: backend='torch'"
-        )
+        raise InputError(f"device must be cpu, cuda or cuda:1, got {device!r}; others: backend='torch'")
     import onnxruntime
 
     there = onnxruntime.get_available_providers()
