@@ -1,0 +1,147 @@
+"""``POST /v1/search`` and ``/v1/compare``: the shapes of ``search --json`` and ``compare --json``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+
+from ... import shapes
+from ...comparison import summarize
+from ...engine import Engine
+from ...types import Reranker
+from .errors import ApiError, JsonAnswer
+from .holder import Holder, calibrations
+from .state import State
+
+__all__ = ["router"]
+
+HITS = 3
+Count = Annotated[int, Field(ge=1, le=2**31)]
+OFF = "none"
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    query: Annotated[str, Field(description="A question or a few words.")]
+    k: Annotated[Count | None, Field(description="Hits; 3, or fewer where fewer candidates are wanted.")] = (
+        None
+    )
+    candidates: Annotated[Count | None, Field(description="Passages that stage 1 hands to stage 2.")] = None
+    stage1: Literal["dense", "lexical", "hybrid"] | None = None
+    where: Annotated[dict[str, str] | None, Field(description="Metadata that passages must have.")] = None
+    deadline_ms: Annotated[float | None, Field(gt=0, le=3_600_000, allow_inf_nan=False)] = None
+
+
+class SearchBody(_Asked):
+    """What to search for."""
+
+    reranker: Annotated[str | None, Field(description="`none` turns stage 2 off.")] = None
+
+
+class CompareBody(_Asked):
+    """What to compare."""
+
+    rerankers: Annotated[list[str] | None, Field(min_length=1, max_length=8)] = None
+
+
+def router(state: State) -> APIRouter:
+    """Return both routes."""
+    holder = Holder(state.settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            holder.close()
+
+    routes = APIRouter(tags=["search"], lifespan=lifespan)
+
+    @routes.post("/v1/search", summary="Find the passages that answer a query")
+    async def search(body: SearchBody) -> JsonAnswer:
+        counts = _counts(state, body)
+        name = body.reranker or state.settings.reranker
+        reader = None if name == OFF else await state.rerankers.get(name)
+        cancel = threading.Event()
+        found = await state.work.run(_search, state, holder, body, counts, reader, cancel, cancel=cancel)
+        return JsonAnswer(found)
+
+    @routes.post("/v1/compare", summary="Show what re-rankers change")
+    async def compare(body: CompareBody) -> JsonAnswer:
+        counts = _counts(state, body)
+        names = dict.fromkeys(body.rerankers or [state.rerankers.default])
+        if OFF in names:
+            raise ApiError(422, "setting_invalid", "none changes nothing; name a re-ranker of GET /v1/models")
+        readers = list(dict.fromkeys([await state.rerankers.get(name) for name in names]))
+        cancel = threading.Event()
+        found = await state.work.run(_compare, state, holder, body, counts, readers, cancel, cancel=cancel)
+        return JsonAnswer(found)
+
+    return routes
+
+
+def _search(
+    state: State,
+    holder: Holder,
+    body: SearchBody,
+    counts: tuple[int, int],
+    reader: Reranker | None,
+    cancel: threading.Event,
+) -> dict[str, Any]:
+    with holder.lent() as opened:
+        engine = holder.engine(opened, body.stage1 or state.settings.stage1, reader)
+        result = engine.search(
+            body.query,
+            counts[0],
+            candidates=counts[1],
+            where=body.where,
+            deadline_ms=body.deadline_ms,
+            cancel=cancel,
+        )
+    shape = shapes.search_result(result, counts[1])
+    return {**shape, "min_precision": None, "nothing_relevant": False}
+
+
+def _compare(
+    state: State,
+    holder: Holder,
+    body: CompareBody,
+    counts: tuple[int, int],
+    readers: list[Reranker],
+    cancel: threading.Event,
+) -> dict[str, Any]:
+    with holder.lent() as opened:
+        engine = Engine(
+            opened.index,
+            None,
+            counts[1],
+            body.stage1 or state.settings.stage1,
+            calibrations(opened, readers),
+            cache=opened.cache,
+        )
+        found = engine.compare(
+            body.query, readers, counts[0], where=body.where, deadline_ms=body.deadline_ms, cancel=cancel
+        )
+    return shapes.comparisons([found], summarize([found]), counts[1])
+
+
+def _counts(state: State, body: _Asked) -> tuple[int, int]:
+    """Return hits and candidates; the one that was not asked for gives way."""
+    limits = state.settings.limits
+    if len(body.query) > limits.query_characters:
+        raise ApiError(
+            422, "query_too_long", f"a query has at most {limits.query_characters} characters here"
+        )
+    usual = state.settings.candidates
+    candidates = body.candidates or max(body.k or HITS, usual)
+    if candidates > limits.candidates:
+        raise ApiError(
+            422, "too_many_candidates", f"a search may ask for {limits.candidates} candidates here"
+        )
+    return body.k or min(HITS, candidates), candidates
