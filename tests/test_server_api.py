@@ -100,3 +100,46 @@ def test_an_index_that_is_added_to_or_replaced_is_seen_by_the_next_request(tmp_p
         assert "The deposit is returned after nine years." in texts("deposit")
         shutil.rmtree(tmp_path / "before")
         assert "The deposit is returned after nine years." in texts("deposit again")
+
+
+def test_documents_are_listed_page_by_page_and_read(served):
+    client, _ = served
+    first = client.get("/v1/documents", params={"limit": 1}).json()
+    assert [each["id"] for each in first["documents"]] == ["deposit"]
+    assert first["total"] == 2
+    second = client.get("/v1/documents", params={"limit": 1, "after": first["next"]}).json()
+    assert [each["id"] for each in second["documents"]] == ["kitchen"]
+    assert second["next"] is None
+    assert client.get("/v1/documents/deposit").json()["text"] == "The deposit is returned after two weeks."
+
+
+def test_a_passage_of_a_search_is_read_with_its_document(served):
+    client, _ = served
+    hit = client.post("/v1/search", json={"query": "deposit", "k": 1}).json()["hits"][0]
+    told = client.get(f"/v1/passages/{hit['passage']['id']}").json()
+    assert told["passage"] == hit["passage"]
+    assert told["before"] == told["after"] == ""
+    assert told["document"]["id"] == "deposit"
+
+
+@pytest.mark.parametrize("kind", ["documents", "passages"])
+@pytest.mark.parametrize(
+    "asked", ["none", "%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%2Findex.db", "%00", "%ff", "a/b"]
+)
+def test_what_is_not_in_the_index_is_not_found(served, kind, asked):
+    told = served[0].get(f"/v1/{kind}/{asked}")
+    assert told.status_code == 404
+    assert told.json()["error"]["code"] == "not_found"
+
+
+def test_models_and_health(served):
+    client, _ = served
+    assert client.get("/v1/models").json()["data"][0]["id"] == "minilm-l6"
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_a_server_whose_index_is_gone_is_alive_and_not_ready(tmp_path):
+    with serving(ServerSettings(index=tmp_path / "none", reranker="none")) as server:
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        assert httpx.get(f"{server.url}/readyz").status_code == 503

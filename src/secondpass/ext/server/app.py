@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ... import __version__
 from ...cores import usable_cores
-from . import errors, page, rerank_routes, search
+from . import errors, page, reading, rerank_routes, search
 from .batching import Batcher
 from .context import REQUEST_ID, RequestContext
 from .limits import RequestLimits
@@ -26,7 +26,12 @@ from .work import WorkPool
 
 __all__ = ["create_app"]
 
-FEATURES: tuple[Callable[[State], APIRouter], ...] = (rerank_routes.router, search.router, page.router)
+FEATURES: tuple[Callable[[State], APIRouter], ...] = (
+    rerank_routes.router,
+    search.router,
+    reading.router,
+    page.router,
+)
 """Each gives its routes; what it opens and closes stands in its router's ``lifespan``."""
 
 _NONE_OF_THEIR_OWN: Any = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}

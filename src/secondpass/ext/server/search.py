@@ -52,7 +52,7 @@ class CompareBody(_Asked):
 
 def router(state: State) -> APIRouter:
     """Return both routes."""
-    holder = Holder(state.settings)
+    holder = state.parts["index"] = Holder(state.settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
