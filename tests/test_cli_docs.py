@@ -37,6 +37,7 @@ def test_the_commands_are_these() -> None:
         "search",
         "ask",
         "compare",
+        "rerank",
         "status",
         "eval",
         "worth-it",
@@ -74,11 +75,11 @@ def test_every_example_is_one_its_command_can_read(name: str) -> None:
     COMMANDS[name].make_context(name, words)  # raises for an option or an argument that there is not
 
 
-SERVERS = {"mcp", "serve"}
-"""They speak a protocol until they are stopped, and answer nothing themselves."""
+OWN_FORMAT = {"mcp", "rerank", "serve"}
+"""Servers answer in their protocols, and ``rerank`` in JSON lines whatever is said."""
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - SERVERS))
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - OWN_FORMAT))
 def test_every_command_takes_json(name: str) -> None:
     options = {option for parameter in COMMANDS[name].params for option in parameter.opts}
     assert "--json" in options
@@ -102,5 +103,5 @@ def test_help_is_there_and_fits_a_narrow_terminal(name: str) -> None:
 
 def test_every_command_has_its_shape_in_the_json_page() -> None:
     headings = re.findall(r"^## .*$", (ROOT / "docs" / "json.md").read_text(encoding="utf-8"), re.MULTILINE)
-    for name in COMMANDS.keys() - SERVERS:
+    for name in COMMANDS.keys() - OWN_FORMAT:
         assert any(f"`{name} --json`" in heading for heading in headings), name

@@ -8,6 +8,7 @@ import pytest
 import secondpass
 
 EXPORTED = [
+    "Candidate",
     "CrossEncoder",
     "Document",
     "Engine",
@@ -21,6 +22,7 @@ EXPORTED = [
     "SecondpassError",
     "load",
     "load_reranker",
+    "rerank",
 ]
 
 HEAVY = [

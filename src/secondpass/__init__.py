@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .embedding import MiniLMEmbedder
-    from .engine import Engine
+    from .engine import Candidate, Engine, rerank
     from .errors import SecondpassError
     from .index import Index
     from .loading import load
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Candidate",
     "CrossEncoder",
     "Document",
     "Engine",
@@ -40,9 +41,11 @@ __all__ = [
     "SecondpassError",
     "load",
     "load_reranker",
+    "rerank",
 ]
 
 _HOME = {
+    "Candidate": "engine",
     "CrossEncoder": "reranking",
     "Document": "types",
     "Engine": "engine",
@@ -56,6 +59,7 @@ _HOME = {
     "SecondpassError": "errors",
     "load": "loading",
     "load_reranker": "reranking",
+    "rerank": "engine",
 }
 
 

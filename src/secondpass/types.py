@@ -141,7 +141,7 @@ class SearchResult:
         hits: the best ``k``, best first.
         candidates: what stage 1 handed to stage 2, best first.
         ranked: every candidate after stage 2, best first; ``hits`` is its head.
-        stage1: ``dense``, ``lexical`` or ``hybrid``.
+        stage1: ``dense``, ``lexical`` or ``hybrid``; ``given`` where the caller brought the candidates.
         reranker: name of the re-ranker, or ``none``.
         scored: how many candidates stage 2 read, now or earlier (``cached``). With stage 2 on, ``scored``,
             ``copied`` and ``unread`` add up to the candidates.
