@@ -69,7 +69,7 @@ def test_links_lead_somewhere() -> None:
 def test_its_imports_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAYSTACK_TELEMETRY_ENABLED", "False")
     blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 5
+    assert len(blocks) >= 5
     with tiny_models.quiet():
         for block in blocks:
             exec(block, {})
