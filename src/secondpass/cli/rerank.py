@@ -48,9 +48,9 @@ def command(
 ) -> int:
     """Re-rank candidates that you already have.
 
-    Each line is an object with a text, or just a text in quotes. All its keys come back, with relevance_score,
-    rerank_rank and candidate_rank added. Lines of the same query stand together; they are printed, best first,
-    as soon as the next query begins.
+    Each line is an object with a text, or just a text in quotes. All its keys come back, with
+    relevance_score, rerank_rank and candidate_rank added. Lines of the same query stand together; they are
+    printed, best first, as soon as the next query begins.
     """
     chosen = settings.load({"reranker": reranker, "precision": precision, "deadline": deadline})
     if chosen.reranker == "none" or chosen.gated:

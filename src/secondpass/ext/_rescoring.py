@@ -59,7 +59,8 @@ def loaded(choice: object, **settings: Any) -> Reranker:
         InputError: it is neither.
     """
     if isinstance(choice, str | Path):
-        return load_reranker(choice, **settings)
+        reranker: Reranker = load_reranker(choice, **settings)
+        return reranker
     if isinstance(choice, Reranker):
         return choice
     raise InputError(
