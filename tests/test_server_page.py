@@ -15,6 +15,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from secondpass import Index
+
 WIDE, NARROW = (1280, 900), (390, 844)
 Server = tuple[subprocess.Popen[str], str]
 
@@ -165,3 +167,137 @@ def test_files_outside_the_page_are_not_served(opened: Opener, server: str) -> N
     page = opened(server)
     for path in ("/assets/..%2fpage.py", "/assets/%2e%2e/page.py", "/assets/page.py", "/assets/"):
         assert page.request.get(server + path).status == 404
+
+
+# Asking a real index
+
+HOSTILE = (
+    "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> "
+    "deposit \u202eevil\u202c \U0001f511 end."
+)
+TEXTS = {
+    "lease.txt": "The lease ends with the month. The deposit is returned within thirty days of moving out. "
+    "Repairs are taken off.",
+    "keys.txt": "Keys are handed over at the office on the first day. A lost key costs forty euros.",
+    "deposit.txt": "A deposit of three rents is due when the lease is signed. It has an account of its own.",
+    "noise.txt": "No noise after ten in the evening, and none at all on Sundays before noon.",
+    "bank.txt": "The bank pays interest on a deposit of more than one year. Ask at the counter.",
+    "bottle.txt": "Bring the bottle back and you get the deposit back at once, in cash, at any shop.",
+    "garden.txt": "Tenants of the ground floor look after the garden. The hedge is cut in June.",
+    "hostile.txt": HOSTILE,
+}
+ASKED = "?q=When+do+I+get+my+deposit+back+after+moving+out%3F&k=2&candidates=8"
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("library")
+    for name, text in TEXTS.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    with Index.open(folder / "index") as index:
+        index.add([folder / name for name in TEXTS])
+    process, url = _started(folder / "index")
+    yield url
+    _stopped(process)
+
+
+def _asked(opened: Opener, library: str, more: str = "", size: tuple[int, int] = WIDE) -> Page:
+    page = opened(f"{library}/{ASKED}{more}", size)
+    page.locator("#results .row").first.wait_for()
+    return page
+
+
+def _ids(page: Page, side: str) -> list[str]:
+    found: list[str] = page.locator(f".{side} li[data-id]").evaluate_all("all => all.map(e => e.dataset.id)")
+    return found
+
+
+def test_both_stages_stand_side_by_side_as_the_library_ranks_them(opened: Opener, library: str) -> None:
+    page = _asked(opened, library)
+    result = page.request.post(
+        f"{library}/v1/search",
+        data={"query": "When do I get my deposit back after moving out?", "k": 2, "candidates": 8},
+    ).json()
+    assert _ids(page, "after")[:2] == [hit["passage"]["id"] for hit in result["hits"]]
+    first = page.locator(".after .row").first
+    assert "lease.txt" in first.inner_text()
+    assert first.locator(".score").inner_text() == f"{result['hits'][0]['score']:.3f}"
+    assert re.search(r"embed [\d.]+ ms · search [\d.]+ ms", page.locator(".before .head").inner_text())
+    assert re.search(r"re-rank [\d.]+ ms", page.locator(".after .head").inner_text())
+    assert "scored 8 of 8" in page.locator("#status").inner_text()
+
+
+def test_a_line_leads_each_passage_to_its_new_place(opened: Opener, library: str) -> None:
+    page = _asked(opened, library)
+    both = set(_ids(page, "before")) & set(_ids(page, "after"))
+    moves = page.locator("svg.moves g.move")
+    drawn = moves.evaluate_all("all => all.map(e => e.dataset.id)")
+    assert set(drawn) == both
+    assert len(drawn) == len(both) >= 2
+    assert "rank" in (page.locator("svg.moves").get_attribute("aria-label") or "")
+
+
+def test_a_phone_has_the_lists_below_each_other_and_the_moves_in_words(opened: Opener, library: str) -> None:
+    page = _asked(opened, library, size=NARROW)
+    assert not page.locator("svg.moves").is_visible()
+    boxes = [page.locator(f".{side}").bounding_box() for side in ("before", "after")]
+    assert all(boxes)
+    assert abs(boxes[0]["y"] - boxes[1]["y"]) > 100  # type: ignore[index]
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+
+
+def test_the_best_sentence_is_marked_in_the_passage_and_in_its_document(opened: Opener, library: str) -> None:
+    page = _asked(opened, library)
+    page.locator(".after .row mark, .after .row .best").first.wait_for()
+    page.locator(".after .row").first.click()
+    dialog = page.locator("dialog#passage")
+    dialog.locator("mark").wait_for()
+    assert "deposit is returned within thirty days" in dialog.locator("mark").inner_text()
+    assert "lease.txt" in dialog.locator(".facts").inner_text()
+    assert Axe().run(page).violations_count == 0
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+
+
+def test_a_filter_leaves_only_what_passes(opened: Opener, library: str) -> None:
+    page = _asked(opened, library, "&where=name%3Dbank.txt")
+    assert len(_ids(page, "after")) == 1
+    assert "bank.txt" in page.locator(".after .row").first.inner_text()
+
+
+def test_stage_2_off_shows_one_list(opened: Opener, library: str) -> None:
+    page = _asked(opened, library, "&reranker=none")
+    assert page.locator(".lane").count() == 1
+    assert page.locator("svg.moves").count() == 0
+
+
+def test_hits_are_reached_and_read_with_the_keyboard_alone(opened: Opener, library: str) -> None:
+    page = opened(library)
+    page.keyboard.type("When do I get my deposit back?")
+    page.keyboard.press("Enter")
+    page.locator("#results .row").first.wait_for()
+    page.keyboard.press("ArrowDown")
+    focused = "document.activeElement.closest('li').dataset.rank"
+    assert page.evaluate(focused) == "1"
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate(focused) == "2"
+    page.keyboard.press("Enter")
+    page.locator("dialog#passage[open]").wait_for()
+    page.keyboard.press("Escape")
+    assert page.evaluate(focused) == "2"  # back where one was
+
+
+def test_text_of_documents_is_never_more_than_text(opened: Opener, library: str) -> None:
+    page = _asked(opened, library, "&where=name%3Dhostile.txt")
+    page.locator(".after .row").first.click()
+    page.locator("dialog#passage[open]").wait_for()
+    page.get_by_text("<script>document.title='owned'</script>").last.wait_for()
+    assert page.title() != "owned"
+    assert page.locator("main script, dialog script, main img, dialog img").count() == 0
+    assert "\u202e" not in page.locator("body").inner_text()
+
+
+def test_the_list_of_re_rankers_is_the_server_s(opened: Opener, library: str) -> None:
+    page = _asked(opened, library)
+    offered = page.locator("#reranker option").evaluate_all("all => all.map(e => e.value)")
+    assert {"auto", "none", "minilm-l6", "late-interaction"} <= set(offered)
