@@ -78,6 +78,11 @@ class Marks:
         """All marks that stand, in the order they were made; the last one of a passage counts."""
         return tuple(self._marks)
 
+    @property
+    def queries(self) -> tuple[Asked, ...]:
+        """All queries of the folder, under the ids that they have there."""
+        return tuple(self._queries.values())
+
     def pool(self, asked: Asked, how: str) -> tuple[str, ...] | None:
         """Return the ids of the passages pooled for a query, None where there are none pooled this way."""
         known, passages = self._pools.get(asked.id, ("", ()))

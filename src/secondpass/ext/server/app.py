@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ... import __version__
 from ...cores import usable_cores
-from . import errors, page, reading, rerank_routes, search
+from . import embeddings, errors, judgments, page, reading, rerank_routes, search
 from .batching import Batcher
 from .context import REQUEST_ID, RequestContext
 from .limits import RequestLimits
@@ -30,6 +30,8 @@ FEATURES: tuple[Callable[[State], APIRouter], ...] = (
     rerank_routes.router,
     search.router,
     reading.router,
+    judgments.router,
+    embeddings.router,
     page.router,
 )
 """Each gives its routes; what it opens and closes stands in its router's ``lifespan``."""
