@@ -185,3 +185,62 @@ def test_bad_embedding_requests_are_refused(served, body, status):
     told = served[0].post("/v1/embeddings", json=body)
     assert told.status_code == status
     assert told.json()["error"]["code"]
+
+
+def _untimed(answer):
+    return {key: value for key, value in answer.items() if key not in ("timings_ms", "threshold")}
+
+
+def test_an_answer_is_what_the_command_prints(served):
+    client, folder, _ = served
+    query = "When is the deposit returned?"
+    told = client.post("/v1/answer", json={"query": query, "k": 2})
+    assert told.status_code == 200
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "secondpass", "ask", query, "--index", str(folder), "-k", "2"),
+            *("--reranker", "minilm-l6", "--json", "--quiet"),
+        ],
+        capture_output=True,
+        check=True,
+    )
+    assert _untimed(told.json()) == _untimed(json.loads(done.stdout))
+    assert "two weeks" in told.json()["answer"]
+
+
+def test_a_streamed_answer_ends_with_the_whole(served):
+    client, _, _ = served
+    query = "When is the deposit returned?"
+    whole = client.post("/v1/answer", json={"query": query}).json()
+    told = client.post("/v1/answer", json={"query": query, "stream": True})
+    assert told.headers["content-type"].startswith("text/event-stream")
+    events = [each.split("\n") for each in told.text.strip().split("\n\n")]
+    names = [event[0].removeprefix("event: ") for event in events]
+    data = [json.loads(event[1].removeprefix("data: ")) for event in events]
+    assert names == ["text"] * (len(names) - 1) + ["answer"]
+    assert "".join(each["text"] for each in data[:-1]) == whole["answer"]
+    assert _untimed(data[-1]) == _untimed(whole)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_language_model_that_cannot_be_reached_is_told(served, stream):
+    _, folder, _ = served
+    settings = ServerSettings(
+        index=folder, reranker="none", llm_url="http://127.0.0.1:9/v1", llm_model="absent"
+    )
+    with serving(settings) as server:
+        told = httpx.post(f"{server.url}/v1/answer", json={"query": "deposit", "stream": stream}, timeout=60)
+    if stream:
+        name, data = told.text.strip().split("\n\n")[-1].split("\n")
+        assert name == "event: error"
+        error = json.loads(data.removeprefix("data: "))["error"]
+    else:
+        assert told.status_code == 502
+        error = told.json()["error"]
+    assert error["code"] == "llm_failed"
+    assert error["request_id"] == told.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize("body", [{}, {"query": " "}, {"query": "x", "k": 0}, {"query": "x", "stream": 3}])
+def test_bad_questions_are_refused(served, body):
+    assert served[0].post("/v1/answer", json=body).status_code == 422

@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ... import __version__
 from ...cores import usable_cores
-from . import embeddings, errors, judgments, page, reading, rerank_routes, search
+from . import answers, embeddings, errors, judgments, page, reading, rerank_routes, search
 from .batching import Batcher
 from .context import REQUEST_ID, RequestContext
 from .limits import RequestLimits
@@ -32,6 +32,7 @@ FEATURES: tuple[Callable[[State], APIRouter], ...] = (
     reading.router,
     judgments.router,
     embeddings.router,
+    answers.router,
     page.router,
 )
 """Each gives its routes; what it opens and closes stands in its router's ``lifespan``."""

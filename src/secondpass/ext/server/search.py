@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,11 +18,19 @@ from .errors import ApiError, JsonAnswer
 from .holder import Holder, calibrations
 from .state import State
 
-__all__ = ["router"]
+__all__ = ["OFF", "Count", "counts_of", "router"]
 
 HITS = 3
 Count = Annotated[int, Field(ge=1, le=2**31)]
 OFF = "none"
+
+
+class Counted(Protocol):
+    """A body that asks for so many."""
+
+    query: str
+    k: int | None
+    candidates: int | None
 
 
 class _Asked(BaseModel):
@@ -65,7 +73,7 @@ def router(state: State) -> APIRouter:
 
     @routes.post("/v1/search", summary="Find the passages that answer a query")
     async def search(body: SearchBody) -> JsonAnswer:
-        counts = _counts(state, body)
+        counts = counts_of(state, body)
         name = body.reranker or state.settings.reranker
         reader = None if name == OFF else await state.rerankers.get(name)
         cancel = threading.Event()
@@ -74,7 +82,7 @@ def router(state: State) -> APIRouter:
 
     @routes.post("/v1/compare", summary="Show what re-rankers change")
     async def compare(body: CompareBody) -> JsonAnswer:
-        counts = _counts(state, body)
+        counts = counts_of(state, body)
         names = dict.fromkeys(body.rerankers or [state.rerankers.default])
         if OFF in names:
             raise ApiError(422, "setting_invalid", "none changes nothing; name a re-ranker of GET /v1/models")
@@ -131,7 +139,7 @@ def _compare(
     return shapes.comparisons([found], summarize([found]), counts[1])
 
 
-def _counts(state: State, body: _Asked) -> tuple[int, int]:
+def counts_of(state: State, body: Counted) -> tuple[int, int]:
     """Return hits and candidates; the one that was not asked for gives way."""
     limits = state.settings.limits
     if len(body.query) > limits.query_characters:

@@ -77,6 +77,8 @@ class ServerSettings:
         allowed_hosts: further names under which the server may be addressed.
         cors_origins: web pages of other origins that may use it, e.g. ``https://example.org``.
         judgments: folder where judgments are kept; None keeps them beside the index, in ``judgments``.
+        llm, llm_url, llm_model, llm_window: who writes answers, see ``answering.load_llm``; ``auto``
+            quotes where there is no URL.
         workers: threads that work; None takes one for each usable core.
         batch_ms: how long a small request waits at most for others to share its micro-batch.
         limits: see ``Limits``.
@@ -99,6 +101,10 @@ class ServerSettings:
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     judgments: Path | None = None
+    llm: str = "auto"
+    llm_url: str | None = None
+    llm_model: str | None = None
+    llm_window: int = 4096
     workers: int | None = None
     batch_ms: float = 2.0
     limits: Limits = Limits()
