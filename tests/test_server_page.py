@@ -176,7 +176,7 @@ HOSTILE = (
     "deposit \u202eevil\u202c \U0001f511 end."
 )
 TEXTS = {
-    "lease.txt": "The lease ends with the month. The deposit is returned within thirty days of moving out. "
+    "lease.txt": "The lease ends with the month. The deposit is returned\nwithin thirty days of moving out. "
     "Repairs are taken off.",
     "keys.txt": "Keys are handed over at the office on the first day. A lost key costs forty euros.",
     "deposit.txt": "A deposit of three rents is due when the lease is signed. It has an account of its own.",
@@ -252,7 +252,8 @@ def test_the_best_sentence_is_marked_in_the_passage_and_in_its_document(opened: 
     page.locator(".after .row").first.click()
     dialog = page.locator("dialog#passage")
     dialog.locator("mark").wait_for()
-    assert "deposit is returned within thirty days" in dialog.locator("mark").inner_text()
+    marked = " ".join(dialog.locator("mark").inner_text().split())  # over a line break
+    assert marked == "The deposit is returned within thirty days of moving out."
     assert "lease.txt" in dialog.locator(".facts").inner_text()
     assert Axe().run(page).violations_count == 0
     page.keyboard.press("Escape")

@@ -4,10 +4,13 @@ import { call } from "./api.js";
 
 const MOST = 200, LEAST = 12; // sentences in all; characters of one, as in the static report
 
+// A mere line break ends no sentence, a blank line and a new point of a list do; the length stays the same.
+const joined = (text) => text.replace(/(?<!\n[ \t]*)\n(?![ \t]*\n|[ \t]*(?:[-*+•|>#]|\d+[.)])\s)/g, " ");
+
 function sentences(text) {
   const found = [];
   let start = 0;
-  for (const { segment } of new Intl.Segmenter(undefined, { granularity: "sentence" }).segment(text)) {
+  for (const { segment } of new Intl.Segmenter(undefined, { granularity: "sentence" }).segment(joined(text))) {
     const length = Array.from(segment).length;
     const lead = Array.from(segment).length - Array.from(segment.trimStart()).length;
     const size = Array.from(segment.trim()).length;
