@@ -244,3 +244,17 @@ def test_a_language_model_that_cannot_be_reached_is_told(served, stream):
 @pytest.mark.parametrize("body", [{}, {"query": " "}, {"query": "x", "k": 0}, {"query": "x", "stream": 3}])
 def test_bad_questions_are_refused(served, body):
     assert served[0].post("/v1/answer", json=body).status_code == 422
+
+
+def test_a_missing_index_is_told_without_its_folder(tmp_path):
+    with serving(ServerSettings(index=tmp_path / "none", reranker="none")) as server:
+        for path, body in (
+            ("search", {"query": "x"}),
+            ("answer", {"query": "x"}),
+            ("judgments", {"query": "x", "passage_id": "y", "relevant": True}),
+        ):
+            told = httpx.post(f"{server.url}/v1/{path}", json=body, timeout=60)
+            assert told.status_code == 503
+            assert told.json()["error"]["code"] == "index_missing"
+            assert str(tmp_path) not in told.text
+    assert not (tmp_path / "none").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ __all__ = [
     "overloaded",
     "translated",
 ]
+
+logger = logging.getLogger("secondpass.server")
 
 TEI_PATH = "/rerank"
 DIALECT_PATHS = frozenset({"/v1/rerank", "/v2/rerank"})
@@ -89,13 +92,24 @@ _KINDS: Sequence[tuple[type[SecondpassError], int, str, int | None]] = (
 )
 
 
+_WITHOUT_PATHS = {
+    "index_missing": "this server has no index (yet), so there is nothing to search; add documents with "
+    "POST /v1/documents, or with secondpass index on the server; re-ranking works without",
+    "index_locked": "another process is writing to the index; ask again later",
+    "index_not_writable": "the index cannot be written; look at the server's disk",
+    "index_unusable": "the index cannot be used; secondpass status on the server says why",
+    "model_unusable": "the model cannot be used; secondpass models verify on the server says why",
+}
+"""What clients are told where our own message names a folder of the server."""
+
+
 def translated(exc: BaseException) -> ApiError:
     """Return what to answer to an error; one that nobody foresaw says no more than that."""
     if isinstance(exc, ApiError):
         return exc
     for kind, status, code, retry_after in _KINDS:
         if isinstance(exc, kind):
-            return ApiError(status, code, str(exc), retry_after)
+            return ApiError(status, code, _WITHOUT_PATHS.get(code) or str(exc), retry_after)
     return ApiError(500, "internal", "something went wrong inside; the server's log has more")
 
 
@@ -136,6 +150,8 @@ def request_id(request: Request) -> str:
 
 
 async def _on_error(request: Request, exc: Exception) -> Response:
+    if isinstance(exc, trouble.StorageError):  # its text names folders and no document
+        logger.warning("%s: %s", type(exc).__name__, exc)
     return error_answer(request.url.path, translated(exc), request_id(request))
 
 

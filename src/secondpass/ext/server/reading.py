@@ -11,6 +11,8 @@ from ... import shapes
 from ...errors import InputError
 from .errors import ApiError, JsonAnswer
 from .holder import Holder, Opened
+from .replies import refusals
+from .search_answers import DocumentAnswer, DocumentsAnswer, ModelsAnswer, PassageAnswer, StatusAnswer
 from .state import State
 
 __all__ = ["router"]
@@ -27,29 +29,53 @@ def router(state: State) -> APIRouter:
     async def asked(function: Callable[..., dict[str, Any]], *given: Any) -> JsonAnswer:
         return JsonAnswer(await state.work.run(_lent, holder, function, *given))
 
-    @routes.get("/v1/documents", summary="List documents, in order of their ids")
+    @routes.get(
+        "/v1/documents",
+        summary="List documents, in order of their ids",
+        responses={200: {"model": DocumentsAnswer}, **refusals(body=False)},
+    )
     async def documents(limit: Limit = 1000, after: str | None = None) -> JsonAnswer:
         return await asked(_documents, limit, after)
 
-    @routes.get("/v1/documents/{id:path}", summary="Read a document")
+    @routes.get(
+        "/v1/documents/{id:path}",
+        summary="Read a document",
+        responses={200: {"model": DocumentAnswer}, **refusals(404, body=False)},
+    )
     async def document(id: str) -> JsonAnswer:  # noqa: A002
         return await asked(_document, id)
 
-    @routes.get("/v1/passages/{id:path}", summary="Read a passage and what stands around it")
+    @routes.get(
+        "/v1/passages/{id:path}",
+        summary="Read a passage and what stands around it",
+        responses={200: {"model": PassageAnswer}, **refusals(404, body=False)},
+    )
     async def passage(id: str, context: Context = 1000) -> JsonAnswer:  # noqa: A002
         return await asked(_passage, id, context)
 
-    @routes.get("/v1/models", summary="List the re-rankers that a request may name")
+    @routes.get(
+        "/v1/models",
+        summary="List the re-rankers that a request may name",
+        responses={200: {"model": ModelsAnswer}, **refusals(body=False)},
+    )
     async def models() -> JsonAnswer:
         names = await state.work.run(state.rerankers.names)
         data = [{"id": name, "object": "model", "owned_by": "local", "role": "reranker"} for name in names]
         return JsonAnswer({"object": "list", "data": data})
 
-    @routes.get("/healthz", summary="Whether the server is alive")
+    @routes.get(
+        "/healthz",
+        summary="Whether the server is alive",
+        responses={200: {"model": StatusAnswer}},
+    )
     async def alive() -> JsonAnswer:
         return JsonAnswer({"status": "ok"})
 
-    @routes.get("/readyz", summary="Whether searches can be answered")
+    @routes.get(
+        "/readyz",
+        summary="Whether searches can be answered",
+        responses={200: {"model": StatusAnswer}, **refusals(body=False)},
+    )
     async def ready() -> JsonAnswer:
         if state.settings.index is not None:
             await state.work.run(_lent, holder, _nothing)

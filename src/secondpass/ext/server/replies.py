@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-__all__ = ["ErrorBody", "refusals"]
+__all__ = ["ErrorBody", "TeiErrorBody", "refusals"]
 
 
 class ErrorDetail(BaseModel):
@@ -21,6 +21,14 @@ class ErrorBody(BaseModel):
     """The body of every answer other than success, TEI's path excepted."""
 
     error: ErrorDetail
+
+
+class TeiErrorBody(BaseModel):
+    """The same as clients of text-embeddings-inference read it, with our ``code``."""
+
+    error: str
+    error_type: str
+    code: str
 
 
 _WHEN = {
@@ -40,12 +48,15 @@ _WHEN = {
 }
 
 
-def refusals(*more: int, body: bool = True) -> dict[int | str, dict[str, Any]]:
+def refusals(
+    *more: int, body: bool = True, shape: type[BaseModel] = ErrorBody
+) -> dict[int | str, dict[str, Any]]:
     """Return ``responses`` of a route for its errors.
 
     Args:
         more: statuses besides those that every route may answer.
         body: whether the route reads a body.
+        shape: of the errors of that path.
     """
     always = (400, 401, 403, 422, 429, 503, 504, *((408, 413) if body else ()))
-    return {status: {"model": ErrorBody, "description": _WHEN[status]} for status in sorted({*always, *more})}
+    return {status: {"model": shape, "description": _WHEN[status]} for status in sorted({*always, *more})}

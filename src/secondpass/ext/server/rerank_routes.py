@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI, Request
 
 from . import rerank_answers as answers
 from .errors import ApiError, JsonAnswer
+from .replies import TeiErrorBody, refusals
 from .rerank_bodies import OneBody, PlainBody, TwoBody, dialect_of, plain_dialect_of
 from .rerank_work import Asked, reranked, texts_of
 from .state import State
@@ -33,7 +34,9 @@ def router(state: State) -> APIRouter:
 
     routes = APIRouter(tags=["re-rank"], lifespan=lifespan)
 
-    @routes.post("/v2/rerank", summary="Cohere v2", responses={200: {"model": answers.CohereAnswer}})
+    @routes.post(
+        "/v2/rerank", summary="Cohere v2", responses={200: {"model": answers.CohereAnswer}, **refusals(404)}
+    )
     async def cohere(body: TwoBody, request: Request) -> JsonAnswer:
         ranked = await reranked(
             state,
@@ -51,7 +54,7 @@ def router(state: State) -> APIRouter:
     @routes.post(
         "/v1/rerank",
         summary="Jina, Cohere v1, Voyage",
-        responses={200: {"model": answers.JinaAnswer | answers.VoyageAnswer}},
+        responses={200: {"model": answers.JinaAnswer | answers.VoyageAnswer}, **refusals(404)},
     )
     async def one(body: OneBody, request: Request) -> JsonAnswer:
         return JsonAnswer(await _one(state, body, _client(request)))
@@ -59,7 +62,10 @@ def router(state: State) -> APIRouter:
     @routes.post(
         "/rerank",
         summary="TEI, infinity",
-        responses={200: {"model": list[answers.TeiHit] | answers.InfinityAnswer}},
+        responses={
+            200: {"model": list[answers.TeiHit] | answers.InfinityAnswer},
+            **refusals(404, shape=TeiErrorBody),
+        },
     )
     async def plain(body: PlainBody, request: Request) -> JsonAnswer:
         return JsonAnswer(await _plain(state, body, _client(request)))

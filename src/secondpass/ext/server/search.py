@@ -16,6 +16,8 @@ from ...engine import Engine
 from ...types import Reranker
 from .errors import ApiError, JsonAnswer
 from .holder import Holder, calibrations
+from .replies import refusals
+from .search_answers import CompareAnswer, SearchAnswer
 from .state import State
 
 __all__ = ["OFF", "Count", "counts_of", "router"]
@@ -71,7 +73,11 @@ def router(state: State) -> APIRouter:
 
     routes = APIRouter(tags=["search"], lifespan=lifespan)
 
-    @routes.post("/v1/search", summary="Find the passages that answer a query")
+    @routes.post(
+        "/v1/search",
+        summary="Find the passages that answer a query",
+        responses={200: {"model": SearchAnswer}, **refusals(404)},
+    )
     async def search(body: SearchBody) -> JsonAnswer:
         counts = counts_of(state, body)
         name = body.reranker or state.settings.reranker
@@ -80,7 +86,11 @@ def router(state: State) -> APIRouter:
         found = await state.work.run(_search, state, holder, body, counts, reader, cancel, cancel=cancel)
         return JsonAnswer(found)
 
-    @routes.post("/v1/compare", summary="Show what re-rankers change")
+    @routes.post(
+        "/v1/compare",
+        summary="Show what re-rankers change",
+        responses={200: {"model": CompareAnswer}, **refusals(404)},
+    )
     async def compare(body: CompareBody) -> JsonAnswer:
         counts = counts_of(state, body)
         names = dict.fromkeys(body.rerankers or [state.rerankers.default])
