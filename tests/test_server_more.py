@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -258,3 +259,17 @@ def test_a_missing_index_is_told_without_its_folder(tmp_path):
             assert told.json()["error"]["code"] == "index_missing"
             assert str(tmp_path) not in told.text
     assert not (tmp_path / "none").exists()
+
+
+def test_the_page_of_the_api_asks_no_other_server(served):
+    client, _, _ = served
+    page = client.get("/docs")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+    named = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    assert len(named) == 5
+    for path in named:
+        assert path.startswith("/")
+        assert client.get(path).status_code == 200
+    for name in ("docs.js", "docs.css"):
+        assert "//" not in re.sub(r"^//.*", "", client.get(f"/assets/{name}").text, flags=re.MULTILINE)

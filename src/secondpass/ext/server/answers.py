@@ -23,6 +23,15 @@ from .state import State
 
 __all__ = ["router"]
 
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["text", "answer", "error"]},
+        "data": {"type": "string", "description": "JSON: a piece of the text, the whole, or the error."},
+    },
+    "required": ["event", "data"],
+}
+"""One of the events of a stream, for the OpenAPI document."""
 _SECONDS = 300.0
 """For opening a model of some gigabytes."""
 
@@ -72,7 +81,7 @@ def router(state: State) -> APIRouter:
     writer = _Writer(state)
     routes = APIRouter(tags=["answer"])
     told: dict[int | str, dict[str, Any]] = {
-        200: {"model": AnswerShape, "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+        200: {"model": AnswerShape, "content": {"text/event-stream": {"schema": _EVENT}}}
     }
 
     @routes.post(

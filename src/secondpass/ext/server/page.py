@@ -22,7 +22,7 @@ _TYPES = {
 
 
 def router(state: State) -> APIRouter:
-    """Return the routes of the page at ``/`` and its files below ``/assets/``."""
+    """Return the routes of the page at ``/``, of the API's at ``/docs``, and their files in ``/assets/``."""
     del state  # the page asks the API like any client
     routes = APIRouter(include_in_schema=False)
     web = _read()
@@ -30,6 +30,10 @@ def router(state: State) -> APIRouter:
     @routes.get("/")
     async def page() -> Response:
         return _answer(web, "index.html")
+
+    @routes.get("/docs")
+    async def docs() -> Response:
+        return _answer(web, "docs.html")
 
     @routes.get("/favicon.ico")
     async def icon() -> Response:

@@ -88,9 +88,9 @@ class SearchAnswer(_Read):
 
 
 class MovedHit(HitShape):
-    """A hit and how far stage 2 moved it; see docs/json.md."""
+    """A hit and how stage 2 moved it: ``new``, ``up 5``, ``down 2`` or ``same``."""
 
-    move: int | None
+    move: str
 
 
 class SecondPassShape(_Read):
