@@ -75,7 +75,7 @@ async function show() {
     place.append(element("details", element("summary", element("code", name)),
       element("p", schema.description ?? ""), table(fields(schema, all))));
   }
-  state.textContent = `secondpass ${described.info.version}. Errors have one shape: ErrorBody.`;
+  state.textContent = `secondpass ${described.info.version}. Errors have one shape, ErrorBody; those of /rerank alone are a TeiErrorBody.`;
 }
 
 show().catch((error) => { state.textContent = `The description cannot be read: ${error.message}`; });
