@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from ... import __version__
 from ...cores import usable_cores
-from . import answers, embeddings, errors, judgments, page, reading, rerank_routes, search
+from . import answers, documents, embeddings, errors, judgments, page, reading, rerank_routes, search
 from .batching import Batcher
 from .context import REQUEST_ID, RequestContext
 from .limits import RequestLimits
@@ -30,6 +30,7 @@ FEATURES: tuple[Callable[[State], APIRouter], ...] = (
     rerank_routes.router,
     search.router,
     reading.router,
+    documents.router,
     judgments.router,
     embeddings.router,
     answers.router,
