@@ -302,3 +302,42 @@ def test_the_list_of_re_rankers_is_the_server_s(opened: Opener, library: str) ->
     page = _asked(opened, library)
     offered = page.locator("#reranker option").evaluate_all("all => all.map(e => e.value)")
     assert {"auto", "none", "minilm-l6", "late-interaction"} <= set(offered)
+
+
+def test_a_dropped_file_is_indexed_found_and_deleted_again(opened: Opener, library: str) -> None:
+    page = opened(library)
+    dropped = page.evaluate_handle(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File(["The ferry to the island leaves at seven."], "ferry.txt"));
+            return data;
+        }"""
+    )
+    page.dispatch_event("body", "drop", {"dataTransfer": dropped})
+    page.locator("#job").get_by_text("1 added").wait_for()
+    page.locator("#document-list").get_by_text("ferry.txt").wait_for()
+    page.keyboard.press("Escape")
+    page.locator("#query").fill("When does the ferry leave?")
+    page.keyboard.press("Enter")
+    page.locator(".after .row").first.get_by_text("ferry.txt").wait_for()
+    page.locator("#open-documents").click()
+    delete = page.get_by_role("button", name="Delete ferry.txt")
+    delete.click()
+    delete.click()  # it asks once
+    page.locator("#job").get_by_text("Deleted").wait_for()
+    assert "ferry.txt" not in page.locator("#document-list").inner_text()
+
+
+def test_a_mark_is_kept_as_secondpass_judge_keeps_it(opened: Opener, library: str) -> None:
+    page = _asked(opened, library)
+    page.locator(".after .row").first.focus()
+    page.keyboard.press("y")
+    page.locator(".after .judged.yes").first.wait_for()
+    first = _ids(page, "after")[0]
+    query = "When do I get my deposit back after moving out?"
+    told = page.request.get(f"{library}/v1/judgments", params={"query": query}).json()
+    assert told["judgments"] == [{"passage_id": first, "relevant": True}]
+    page.locator(".after .row").first.focus()
+    page.keyboard.press("u")
+    page.locator(".after .judged").first.wait_for(state="detached")
+    assert page.request.get(f"{library}/v1/judgments", params={"query": query}).json()["judgments"] == []
