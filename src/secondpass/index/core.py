@@ -113,6 +113,15 @@ class Index:
         """The folder."""
         return self._folder
 
+    @property
+    def embedder(self) -> Embedder:
+        """What turns texts into the vectors of this index; made when first asked for.
+
+        Raises:
+            IndexMismatchError: the one recorded cannot be made by its name; give it to ``Index.open``.
+        """
+        return self._parts.embedder
+
     def add(
         self,
         given: Addable,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from ..comparison import move
-from ..types import Hit, Passage
+from ...comparison import move
+from ...types import Hit, Passage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
