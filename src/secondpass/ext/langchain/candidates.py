@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from langchain_core.vectorstores import VectorStore
 from ...arguments import checked_count, checked_text
 from ...errors import InputError
 from ...types import Hit, Passage
+from .conditions import joined
 from .retriever import searched
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class LangChainCandidates:
 
     Args:
         source: a vector store; or a retriever, which decides itself how many it finds, and takes no filter.
-        search_kwargs: passed on to the store's search.
+        search_kwargs: passed on to the store's search, or to the retriever's ``invoke``. A ``filter`` in
+            them always holds; a search's ``where`` narrows it further.
 
     Raises:
         InputError: ``source`` is neither.
@@ -66,17 +69,24 @@ class LangChainCandidates:
     ) -> list[Hit]:
         """Return at most ``k`` hits in the store's order.
 
+        ``where`` becomes the store's ``filter``: a function for ``InMemoryVectorStore``, ``$and`` for Chroma,
+        else the mapping itself.
+
         Raises:
             QueryError: the query is empty or not text.
-            InputError: ``stage1`` is not ``dense``, or a retriever is given a filter.
+            InputError: ``stage1`` is not ``dense``, a retriever is given a filter, or ``where`` cannot be
+                joined with the filter in ``search_kwargs``.
         """
         checked_count("k", k)
         if stage1 != "dense":
             raise InputError(f"a LangChain store searches its own way, not {stage1}; leave stage1 at dense")
         if isinstance(self.source, VectorStore):
-            filtered = {} if where is None else {"filter": dict(where)}
-            found = searched(self.source, query, {**self.search_kwargs, **filtered, "k": k})
-        elif where is not None:
+            wanted = {**self.search_kwargs, "k": k}
+            narrowed = joined(self.source, where, wanted.pop("filter", None))
+            if narrowed is not None:
+                wanted["filter"] = narrowed
+            found = searched(self.source, query, wanted)
+        elif where:
             raise InputError("a retriever takes no filter from outside; give it the vector store itself")
         else:
             found = [(each, None) for each in self.source.invoke(checked_text(query), **self.search_kwargs)]
@@ -111,7 +121,7 @@ def _passage(document: Document, key: str, value: float | None) -> Passage:
 def _scores(values: Sequence[float | None]) -> list[float]:
     """Return scores that are higher for better, from the numbers of a list that is best first."""
     numbers = [float(value) for value in values if value is not None]
-    if len(numbers) == len(values) and len(set(numbers)) > 1:
+    if len(numbers) == len(values) and len(set(numbers)) > 1 and all(map(math.isfinite, numbers)):
         if numbers == sorted(numbers, reverse=True):
             return numbers
         if numbers == sorted(numbers):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Real
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.cross_encoders import BaseCrossEncoder
@@ -15,6 +16,7 @@ from ...arguments import checked_text
 from ...errors import InputError
 from ...scores import ask, check_finite
 from ...types import Reading, Reranker
+from .documents import checked_documents
 from .second_pass import RerankerChoice, checked_choice, checked_number, load, reranked
 
 __all__ = ["CrossEncoderCompressor", "SecondpassCrossEncoder"]
@@ -77,17 +79,18 @@ class CrossEncoderCompressor(BaseDocumentCompressor):
         """Return the best ``top_n``, best first; ``acompress_documents`` works in a thread.
 
         Raises:
+            InputError: something is no document.
             QueryError: the query is empty or not text.
             ModelInvalidError: the re-ranker gave something other than one finite number for each.
         """
         checked_number("top_n", self.top_n)
-        found = [(document, self._value(document)) for document in documents]
+        found = [(document, self._value(document)) for document in checked_documents(documents)]
         return reranked(self.reranker, query, found)[: self.top_n]
 
     def _value(self, document: Document) -> float | None:
         for key in (self.score_key, "relevance_score"):
             value = document.metadata.get(key)
-            if isinstance(value, SupportsFloat) and not isinstance(value, bool):  # also numpy's numbers
+            if isinstance(value, Real) and not isinstance(value, bool):  # also numpy's numbers
                 return float(value)
         return None
 
@@ -126,12 +129,15 @@ class SecondpassCrossEncoder(BaseCrossEncoder):
             QueryError: a query is empty.
             ModelInvalidError: the re-ranker gave something other than one finite number for each.
         """
+        if isinstance(text_pairs, str) or not isinstance(text_pairs, Iterable):
+            raise InputError(f"pairs of query and text come as a list, got {type(text_pairs).__name__}")
+        pairs = list(text_pairs)
         places: dict[str, list[int]] = {}
-        for place, pair in enumerate(text_pairs):
+        for place, pair in enumerate(pairs):
             places.setdefault(_query_of(place, pair), []).append(place)
-        scores = [0.0] * len(text_pairs)
+        scores = [0.0] * len(pairs)
         for query, asked in places.items():
-            given = ask(self.reranker, query, [text_pairs[place][1] for place in asked])
+            given = ask(self.reranker, query, [pairs[place][1] for place in asked])
             check_finite(self.reranker, given, [f"number {place + 1}" for place in asked])
             for place, each in zip(asked, given, strict=True):
                 scores[place] = each.score if isinstance(each, Reading) else each

@@ -15,7 +15,14 @@ from ...splitting import passage_id
 from ...types import Document as OurDocument
 from ...types import MetadataValue, Passage
 
-__all__ = ["OnePassage", "of_file_passage", "of_passage", "prepared_all", "with_texts"]
+__all__ = [
+    "OnePassage",
+    "checked_documents",
+    "of_file_passage",
+    "of_passage",
+    "prepared_all",
+    "with_texts",
+]
 
 NESTED = "langchain_nested"
 """Metadata that are lists or mappings stand under this name as one JSON text: an index keeps plain values."""
@@ -51,6 +58,19 @@ class OnePassage:
         ]
 
 
+def checked_documents(documents: Iterable[Document]) -> list[Document]:
+    """Return a list of documents.
+
+    Raises:
+        InputError: something is no document.
+    """
+    given = list(documents)
+    for document in given:
+        if not isinstance(document, Document):
+            raise InputError(f"documents are LangChain Documents, got {type(document).__name__}")
+    return given
+
+
 def with_texts(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None) -> list[Document]:
     """Return LangChain documents for texts.
 
@@ -73,19 +93,21 @@ def prepared_all(documents: Sequence[Document], ids: Sequence[str | None] | None
 
     Args:
         documents: LangChain's.
-        ids: one for each, before its own; what has none gets a random one.
+        ids: one for each, before its own; None leaves its own, and what has none gets a random one.
 
     Raises:
         InputError: something is no document, an id is given twice, or one cannot be stored.
     """
-    given = list(documents)
+    given = checked_documents(documents)
+    if isinstance(ids, str):
+        raise InputError("ids are several; put a single one into a list")
     if ids is not None and len(ids) != len(given):
         raise InputError(f"{len(given)} documents need as many ids, got {len(ids)}")
     ours: dict[str, OurDocument] = {}
     for place, document in enumerate(given):
-        if not isinstance(document, Document):
-            raise InputError(f"documents are LangChain Documents, got {type(document).__name__}")
-        key = (ids[place] if ids is not None else document.id) or str(uuid.uuid4())
+        key = ids[place] if ids is not None else None
+        if key is None:
+            key = document.id or str(uuid.uuid4())
         if key in ours:
             raise InputError(f"the id {key!r} is given twice in one call; each document needs its own id")
         ours[key] = _to_ours(document, key)

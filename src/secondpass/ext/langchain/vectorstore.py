@@ -16,6 +16,7 @@ from ...arguments import checked_count, checked_stage1
 from ...errors import InputError
 from ...index import Index
 from ...types import Embedder, Hit, Passage
+from .conditions import checked_filter
 from .documents import OnePassage, of_file_passage, of_passage, prepared_all, with_texts
 from .embeddings import MiniLMEmbeddings, as_embedder, unit
 from .opening import opened
@@ -141,12 +142,12 @@ class SecondpassVectorStore(VectorStore):
         """Delete documents by id, all of them where ``ids`` is None; unknown ids are ignored."""
         _refuse(kwargs)
         self._check_writable("deletes from")
-        self.index.remove([each.id for each in self.index.documents()] if ids is None else ids)
+        self.index.remove([each.id for each in self.index.documents()] if ids is None else _listed(ids))
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return documents in the order of their ids; unknown ids are left out."""
-        return [found for each in ids if (found := self._get(each)) is not None]
+        return [found for each in _listed(ids) if (found := self._get(each)) is not None]
 
     def similarity_search(
         self,
@@ -212,8 +213,9 @@ class SecondpassVectorStore(VectorStore):
             **kwargs: nothing else.
         """
         _refuse(kwargs)
+        considered = _fetched(fetch_k, k, lambda_mult)
         vector = self.index.embed_query(query)
-        hits = self._hits(query, vector, max(fetch_k, k), filter, self.stage1)
+        hits = self._hits(query, vector, considered, filter, self.stage1)
         return self._diverse(vector, hits, k, lambda_mult)
 
     def max_marginal_relevance_search_by_vector(
@@ -227,7 +229,7 @@ class SecondpassVectorStore(VectorStore):
     ) -> list[Document]:
         """Like ``max_marginal_relevance_search``, for a vector."""
         _refuse(kwargs)
-        hits = self._near(embedding, max(fetch_k, k), filter)
+        hits = self._near(embedding, _fetched(fetch_k, k, lambda_mult), filter)
         return self._diverse(self._vector(embedding), hits, k, lambda_mult)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
@@ -248,6 +250,7 @@ class SecondpassVectorStore(VectorStore):
 
     def _hits(self, query: str, vector: Floats | None, k: int, where: Filter, stage1: str) -> list[Hit]:
         checked_count("k", k)
+        where = checked_filter(where)
         if where and not len(self.index):  # where there is no document yet, no key can be unknown
             return []
         return self.index.candidates(query, vector, k, stage1, where)
@@ -289,6 +292,17 @@ class SecondpassVectorStore(VectorStore):
                 f"the index in {self.index.path} was built from files; secondpass index {what} it. "
                 "LangChain documents need a folder of their own"
             )
+
+
+def _listed(ids: Sequence[str]) -> Sequence[str]:
+    return [ids] if isinstance(ids, str) else ids
+
+
+def _fetched(fetch_k: int, k: int, weight: float) -> int:
+    """Return how many documents a diverse search considers."""
+    if not 0 <= weight <= 1:
+        raise InputError(f"lambda_mult must be between 0 and 1, got {weight}")
+    return max(checked_count("fetch_k", fetch_k), checked_count("k", k))
 
 
 def _refuse(unknown: Mapping[str, Any]) -> None:
