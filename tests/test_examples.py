@@ -159,6 +159,34 @@ def test_langchain_two_stage_takes_a_file_and_queries(run: Runner, tmp_path: Pat
     assert re.match(rf" *-?\d+\.\d+  line {line}\n", output)
 
 
+def test_langchain_compressor_shows_the_numbers_of_both_stages(run: Runner) -> None:
+    output = run("langchain_compressor.py")
+    deposit, risks = re.split(r"^(?=\w.*\?$)", output, flags=re.MULTILINE)[1:]
+    assert deposit.startswith("When do I get the deposit back?\n")
+    assert risks.startswith("Are there any risks or downsides?\n")
+    row = r"^ *(-?\d+\.\d+)  line (\d+)  \(cosine (-?\d+\.\d+), was (\d+)\)$"
+    for block in (deposit, risks):
+        rows = re.findall(row, block, re.MULTILINE)
+        assert len(rows) == 3
+        scores = [float(score) for score, *_ in rows]
+        assert scores == sorted(scores, reverse=True)
+        by_place = sorted(rows, key=lambda each: int(each[3]))
+        cosines = [float(cosine) for _, _, cosine, _ in by_place]
+        assert cosines == sorted(cosines, reverse=True)
+        assert all(1 <= int(was) <= 20 for *_, was in rows)
+    lines = HANDBOOK.read_text(encoding="utf-8").splitlines()
+    line = int(re.findall(row, deposit, re.MULTILINE)[0][1])
+    assert "deposit" in " ".join(lines[line - 1 : line + 10])
+
+
+def test_langchain_compressor_takes_a_file_and_queries(run: Runner, tmp_path: Path) -> None:
+    text = tmp_path / "boats.txt"
+    text.write_text("\n\n".join(f"This boat is {colour}. " + "It leaks. " * 40 for colour in COLOURS))
+    head, first, *_ = run("langchain_compressor.py", str(text), "Which boat is white?").splitlines()
+    assert head == "Which boat is white?"
+    assert f"  line {1 + 2 * COLOURS.index('white')}  " in first
+
+
 def test_compare_rerankers_shows_each_beside_stage_1(run: Runner, tmp_path: Path) -> None:
     folder = tiny_models.checkpoint(tmp_path / "tiny", "bert", positions=256)
     names = ["late-interaction", str(folder)]
