@@ -855,6 +855,22 @@ class TestCandidates:
             source.candidates(QUERY, None, 0)
 
 
+class TestOlderLangChain:
+    def test_without_cores_class_of_cross_encoders_all_names_work(self) -> None:
+        code = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "langchain_core.cross_encoders":  # as before langchain-core 1.2.19
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from secondpass.ext.langchain import *
+print(SecondpassCrossEncoder().score([("a fee", "The fee is forty."), ("a fee", "A boat.")]))
+"""
+        fee, boat = json.loads(_run(sys.executable, "-c", code))
+        assert fee > boat
+
+
 class TestRerankedRetrieverOverOurs:
     def test_batches(self, ours: SecondpassVectorStore, best: list[str]) -> None:
         retriever = RerankedRetriever(vectorstore=ours, k_candidates=8, k_final=2)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.callbacks import Callbacks
-from langchain_core.cross_encoders import BaseCrossEncoder
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, PrivateAttr, field_validator, model_validator
 
@@ -18,6 +17,14 @@ from ...scores import ask, check_finite
 from ...types import Reading, Reranker
 from .documents import checked_documents
 from .second_pass import RerankerChoice, checked_choice, checked_number, load, reranked
+
+try:
+    from langchain_core.cross_encoders import BaseCrossEncoder
+except ModuleNotFoundError:  # langchain-core has it from 1.2.19 on; langchain-classic uses it from 1.0.3 on
+
+    class BaseCrossEncoder:  # type: ignore[no-redef]
+        """Stands in for what this langchain-core does not have yet."""
+
 
 __all__ = ["CrossEncoderCompressor", "SecondpassCrossEncoder"]
 
@@ -97,6 +104,8 @@ class CrossEncoderCompressor(BaseDocumentCompressor):
 
 class SecondpassCrossEncoder(BaseCrossEncoder):
     """LangChain's interface of cross-encoders over any re-ranker of ours, without torch.
+
+    For langchain-classic's ``CrossEncoderReranker``, from its version 1.0.3 on.
 
     Takes the place of langchain-community's ``HuggingFaceCrossEncoder``. Scores are raw logits, higher is
     better; that class gave what sentence-transformers' activation made of them, in the same order.
