@@ -19,7 +19,7 @@ from secondpass.inference import open_graph
 from secondpass.reranking import CrossEncoder, load_reranker
 from secondpass.reranking.windows import window_spans
 from secondpass.tokenizing import pair_frame
-from secondpass.types import Reranker, SupportsReadings
+from secondpass.types import Reranker, SupportsMany, SupportsReadings
 
 QUERY = "how do I sort a list of numbers"
 PASSAGES = [
@@ -288,3 +288,33 @@ def test_many_passages_are_tokenised_ahead_in_slices_and_stay_in_order(checkpoin
         )
     with pytest.raises(QueryError):
         ranker.score("why " * 5000, passages)
+
+
+MANY = [
+    (QUERY, PASSAGES),
+    ("who lives in Paris", PASSAGES[1:2]),
+    (QUERY, [" ".join(PASSAGES) * 40, PASSAGES[0]]),
+    ("warnings", []),
+]
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp32"])
+def test_pairs_of_many_queries_are_read_as_those_of_one(precision):
+    reranker = CrossEncoder("minilm-l6", precision=precision)
+    assert isinstance(reranker, SupportsMany)
+    assert reranker.read_many(MANY) == [reranker.read(query, passages) for query, passages in MANY]
+    assert reranker.read_many([]) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_model_reads_many_queries_at_once(kind, exported):
+    reranker = CrossEncoder(exported[kind])
+    for (query, passages), found in zip(MANY, reranker.read_many(MANY), strict=True):
+        alone = reranker.read(query, passages)
+        assert [each.tokens_seen for each in found] == [each.tokens_seen for each in alone]
+        np.testing.assert_allclose([e.score for e in found], [e.score for e in alone], atol=1e-4)
+
+
+def test_one_bad_query_among_many_is_an_error():
+    with pytest.raises(QueryError):
+        CrossEncoder("minilm-l6").read_many([MANY[0], ("  ", ["a passage"])])

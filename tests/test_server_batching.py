@@ -145,6 +145,29 @@ def test_an_error_stays_with_its_request():
     assert isinstance(bad, QueryError)
 
 
+def test_queries_share_kernel_calls_and_a_refused_one_spoils_no_other():
+    reranker = load_reranker()
+    queries = [f"what keeps answers, asked for the {number}th time" for number in range(8)]
+    queries[3] = "word " * 600  # leaves no room for a passage
+
+    async def together():
+        metrics = Metrics()
+        own = batcher(metrics=metrics)
+        asked = (own.score(reranker, query, TEXTS[:1], query) for query in queries)
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        await own.close()
+        samples = metrics.batch_requests.collect()[0].samples
+        return found, {each.name: each.value for each in samples}
+
+    found, told = asyncio.run(together())
+    assert told["secondpass_batch_requests_count"] < len(queries)
+    for query, given in zip(queries, found, strict=True):
+        if query == queries[3]:
+            assert isinstance(given, QueryError)
+        else:
+            assert [each.score for each in given] == reranker.score(query, TEXTS[:1]).tolist()
+
+
 def test_too_many_pairs_are_refused_and_taken_back_ones_make_room():
     reranker = Gated()
 

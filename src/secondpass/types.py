@@ -22,6 +22,7 @@ __all__ = [
     "Reading",
     "Reranker",
     "SearchResult",
+    "SupportsMany",
     "SupportsReadings",
     "Timings",
     "VectorStore",
@@ -247,4 +248,13 @@ class SupportsReadings(Protocol):
 
     def read(self, query: str, passages: Sequence[str]) -> list[Reading]:
         """Like ``score``, with the window that won and the tokens read."""
+        ...
+
+
+@runtime_checkable
+class SupportsMany(Protocol):
+    """A re-ranker that reads pairs of several queries in the same batches."""
+
+    def read_many(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[list[Reading]]:
+        """Like ``SupportsReadings.read`` for each query with its passages."""
         ...

@@ -17,7 +17,7 @@ from ..types import Reading
 from .fingerprints import fingerprint
 from .lengths import pair_window, passage_room
 from .scorers import open_scorer
-from .windows import MAX_WINDOWS, read_windows
+from .windows import MAX_WINDOWS, Windows, cut_windows, read_windows
 
 __all__ = ["CrossEncoder"]
 
@@ -99,12 +99,36 @@ class CrossEncoder:
         if not len(passages):
             return []
         query_ids = self._tokenizer.encode(query, add_special_tokens=False).ids
-        room = passage_room(self.name, self.max_length, self._frame.size, len(query_ids))
+        room = self._room(query_ids)
 
         def score(windows: list[list[int]]) -> Floats:
             return self._logits([self._frame.around(query_ids, window) for window in windows])
 
         return read_windows(self._tokenizer, texts, room, self.max_windows, score)
+
+    def read_many(self, asked: Sequence[tuple[str, Sequence[str]]]) -> list[list[Reading]]:
+        """Like ``read`` for several queries, each with passages of its own, whose pairs share batches.
+
+        For a few passages of many queries, as a server gets them. The readings are those of ``read``.
+        """
+        if self._scorer.one_query:
+            return [self.read(query, passages) for query, passages in asked]
+        cut: list[Windows] = []
+        rows: list[Row] = []
+        for query, passages in asked:
+            ids = self._tokenizer.encode(checked_query(query), add_special_tokens=False).ids
+            texts = list(passing_texts(passages, "passages"))
+            cut.append(cut_windows(self._tokenizer, texts, self._room(ids), self.max_windows))
+            rows += [self._frame.around(ids, window) for window in cut[-1].ids]
+        logits = self._logits(rows) if rows else np.empty(0, dtype=np.float32)
+        ends = np.cumsum([len(windows.ids) for windows in cut])
+        return [
+            windows.readings(logits[end - len(windows.ids) : end])
+            for windows, end in zip(cut, ends, strict=True)
+        ]
+
+    def _room(self, query_ids: list[int]) -> int:
+        return passage_room(self.name, self.max_length, self._frame.size, len(query_ids))
 
     def _logits(self, rows: list[Row]) -> Floats:
         logits = self._scorer.logits(rows)

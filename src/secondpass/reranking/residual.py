@@ -5,7 +5,7 @@ The arithmetic is that of ``training/model.py`` and of the ONNX file, see docs/a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,6 +56,8 @@ class _Query:
 class ResidualScorer:
     """``logit = scale * (a * cosine + b * max-sim) + joint branch + bias``."""
 
+    one_query = False
+
     def __init__(self, weights: Weights) -> None:
         """Pack the weights.
 
@@ -85,24 +87,37 @@ class ResidualScorer:
         )
 
     def logits(self, rows: Sequence[Row]) -> Floats:
-        """Return ``(n,)`` for ``n`` pairs of one query: its tokens have type 0, the passage's type 1."""
-        length = rows[0].types.count(0)
-        query = self._query(Row(rows[0].ids[:length], rows[0].types[:length]))
-        passages = [Row(row.ids[length:], [0] * (len(row.ids) - length)) for row in rows]
+        """Return ``(n,)`` for ``n`` pairs: a query's tokens have type 0, its passage's type 1."""
+        lengths = [row.types.count(0) for row in rows]
+        own = [tuple(row.ids[:length]) for row, length in zip(rows, lengths, strict=True)]
+        queries = self._queries(list(dict.fromkeys(own)))
+        asked = [queries[ids] for ids in own]
+        passages = [_as_text(row.ids[length:]) for row, length in zip(rows, lengths, strict=True)]
         logits = np.empty(len(rows), dtype=np.float32)
 
         def work(places: Integers) -> None:
-            logits[places] = self._read(query, [passages[place] for place in places])
+            logits[places] = self._read(
+                [asked[place] for place in places], [passages[place] for place in places]
+            )
 
         for_each(work, self._encoder.batches([len(row.ids) for row in passages]))
         return logits
 
-    def _query(self, row: Row) -> _Query:
-        states, starts = self._encoder.embed([row])
-        depths = self._depths(states, starts)
-        ids = np.array(row.ids)
-        words = np.array([token not in _SPECIAL for token in row.ids], dtype=np.float32)
-        return _Query(ids, depths[0], unit(states), unit(mean_states(states, starts))[0], words)
+    def _queries(self, texts: list[tuple[int, ...]]) -> dict[tuple[int, ...], _Query]:
+        found: dict[tuple[int, ...], _Query] = {}
+
+        def work(places: Integers) -> None:
+            states, starts = self._encoder.embed([_as_text(texts[place]) for place in places])
+            first = self._depths(states, starts)[0]
+            units, vectors = unit(states), unit(mean_states(states, starts))
+            for line, place in enumerate(places):
+                tokens = slice(starts[line], starts[line + 1])
+                ids = np.array(texts[place])
+                words = np.array([token not in _SPECIAL for token in texts[place]], dtype=np.float32)
+                found[texts[place]] = _Query(ids, first[tokens], units[tokens], vectors[line], words)
+
+        for_each(work, self._encoder.batches([len(ids) for ids in texts]))
+        return found
 
     def _depths(self, states: Floats, starts: Starts) -> list[Floats]:
         """Run all layers in place; return the states that the joint layers read, the first one's first."""
@@ -113,34 +128,51 @@ class ResidualScorer:
             layer(states, starts)
         return kept
 
-    def _read(self, query: _Query, passages: list[Row]) -> Floats:
+    def _read(self, asked: list[_Query], passages: list[Row]) -> Floats:
+        """Return the logits ``(n,)`` of ``n`` passages, each with the query at its place."""
         states, starts = self._encoder.embed(passages)
         depths = self._depths(states, starts)
-        sums, best = best_cosines(states, starts, query.unit_states)
-        best = best * query.words
-        maxsim = best.sum(axis=1) / max(1, len(query.ids) - 2)
-        cosine = (unit(sums) * query.vector).sum(axis=1)  # a product of matrices rounds by their shape
-        residual = self._scale * (self._cosine * cosine + self._maxsim * maxsim)
-        joint = self._branch(query, best, [row.ids for row in passages], depths, starts)
+        residual = np.empty(len(asked), dtype=np.float32)
+        met: list[Floats] = []
+        for start, end in _runs(asked):
+            query, part = asked[start], starts[start : end + 1]
+            sums, best = best_cosines(states[part[0] : part[-1]], part - part[0], query.unit_states)
+            best = best * query.words
+            maxsim = best.sum(axis=1) / max(1, len(query.ids) - 2)
+            cosine = (unit(sums) * query.vector).sum(axis=1)  # a product of matrices rounds by their shape
+            residual[start:end] = self._scale * (self._cosine * cosine + self._maxsim * maxsim)
+            met.append(best.reshape(-1))
+        joint = self._branch(asked, np.concatenate(met), [row.ids for row in passages], depths, starts)
         return np.asarray(residual + joint + self._bias, dtype=np.float32)
 
     def _branch(
-        self, query: _Query, best: Floats, passages: list[list[int]], depths: list[Floats], starts: Starts
+        self,
+        asked: list[_Query],
+        best: Floats,
+        passages: list[list[int]],
+        depths: list[Floats],
+        starts: Starts,
     ) -> Floats:
-        """Return what the joint layers add, ``(n,)``."""
-        exact = np.array([[token in ids for token in query.ids.tolist()] for ids in map(set, passages)])
-        exact = exact * query.words
-        rare = np.broadcast_to(self._rarity[query.ids] * query.words, exact.shape)
+        """Return what the joint layers add, ``(n,)``; ``best`` has a number for each token of each query."""
+        words = np.concatenate([query.words for query in asked])
+        exact = np.array(
+            [
+                token in ids
+                for query, ids in zip(asked, map(set, passages), strict=True)
+                for token in query.ids.tolist()
+            ]
+        )
+        exact = exact * words
+        rare = self._rarity[np.concatenate([query.ids for query in asked])] * words
         match, hidden, last = self._dense
-        states = (query.states + self._match.bias).astype(np.float32)
+        states = np.concatenate([query.states for query in asked])
+        states = (states + self._match.bias).astype(np.float32)
         for feature, weight in zip((best, exact, rare, exact * rare), match, strict=True):
-            states = states + feature.astype(np.float32)[:, :, None] * weight
-        count, tokens, width = states.shape
-        packed = states.reshape(-1, width)
-        own = np.arange(count + 1, dtype=np.int32) * tokens
+            states = states + feature.astype(np.float32)[:, None] * weight
+        own = np.cumsum([0, *(len(query.ids) for query in asked)], dtype=np.int32)
         for layer, other in zip(self._joint, depths, strict=True):
-            layer.reading(packed, own, other + self._segment, starts)
-        pooled = np.concatenate([packed[own[:-1]], mean_states(packed, own)], axis=1)
+            layer.reading(states, own, other + self._segment, starts)
+        pooled = np.concatenate([states[own[:-1]], mean_states(states, own)], axis=1)
         native.norm(pooled, self._head_norm, _HEAD_EPSILON)
         # one passage after the other, so that a logit does not depend on how many there are
         return np.array(
@@ -149,6 +181,20 @@ class ResidualScorer:
                 for each in pooled
             ]
         )
+
+
+def _as_text(ids: Sequence[int]) -> Row:
+    """Return tokens as a text that stands alone."""
+    return Row(list(ids), [0] * len(ids))
+
+
+def _runs(asked: list[_Query]) -> Iterator[tuple[int, int]]:
+    """Yield where neighbours with the same query start and end."""
+    start = 0
+    for end in range(1, len(asked) + 1):
+        if end == len(asked) or asked[end] is not asked[start]:
+            yield start, end
+            start = end
 
 
 def _gelu(x: Floats) -> Floats:

@@ -22,7 +22,13 @@ __all__ = ["PairScorer", "kernel_scorer", "open_scorer"]
 
 
 class PairScorer(Protocol):
-    """Gives framed pairs of one query their logits."""
+    """Gives framed pairs their logits.
+
+    Attributes:
+        one_query: whether all pairs of a call must have the same query.
+    """
+
+    one_query: bool
 
     def logits(self, rows: Sequence[Row]) -> Floats:
         """Return ``(n,)`` for ``n`` pairs, in their order; a pair's logit does not depend on the others."""
@@ -41,7 +47,8 @@ def open_scorer(
         found = kernel_scorer(folder, config)
         if found is not None:
             return found
-    return _GraphScorer(best_graph(folder, precision), int(config.get("pad_token_id") or 0), device)
+    pad_id = int(config.get("pad_token_id") or 0)
+    return _GraphScorer(best_graph(folder, precision), pad_id, is_residual(config), device)
 
 
 def kernel_scorer(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | None:
@@ -61,10 +68,11 @@ def kernel_scorer(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | N
 class _GraphScorer:
     """Any ONNX ranker with one logit, on ONNX Runtime."""
 
-    def __init__(self, path: Path, pad_id: int, device: str = "cpu") -> None:
+    def __init__(self, path: Path, pad_id: int, one_query: bool, device: str = "cpu") -> None:
         self._graph = open_graph(path, device)
         self._output = _logit_output(path, self._graph.outputs)
         self._pad_id = pad_id
+        self.one_query = one_query
 
     def logits(self, rows: Sequence[Row]) -> Floats:
         logits = np.empty(len(rows), dtype=np.float32)
@@ -81,6 +89,8 @@ class _GraphScorer:
 
 class _BertScorer:
     """A sequence-classification checkpoint of the BERT family: a tanh layer over [CLS], then one logit."""
+
+    one_query = False
 
     def __init__(self, weights: checkpoints.Weights, config: dict[str, Any], path: Path) -> None:
         bert = config["model_type"] == "bert"

@@ -15,7 +15,7 @@ from ..types import Reading
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["MAX_WINDOWS", "read_windows", "window_spans"]
+__all__ = ["MAX_WINDOWS", "Windows", "cut_windows", "read_windows", "window_spans"]
 
 MAX_WINDOWS = 32
 """Windows read of one passage, so that the work for it is bounded; what lies behind them is not read."""
@@ -60,6 +60,36 @@ class _Tokens:
     characters: int
 
 
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows of some passages.
+
+    Attributes:
+        ids: of each window, passage after passage, without special tokens.
+    """
+
+    ids: list[Ids]
+    _tokens: list[_Tokens]
+    _spans: list[list[tuple[int, int]]]
+
+    def readings(self, scores: Floats) -> list[Reading]:
+        """Return what each passage's best window says, the first of equals; ``scores`` are of all windows."""
+        each_score = iter(scores.tolist())
+        return [
+            _reading(each, own, [next(each_score) for _ in own])
+            for each, own in zip(self._tokens, self._spans, strict=True)
+        ]
+
+
+def cut_windows(tokenizer: Tokenizer, passages: list[str], room: int, max_windows: int) -> Windows:
+    """Return the windows of clean texts; the arguments are those of ``read_windows``."""
+    reach = window_spans(2**31, room, max_windows)[-1][1]
+    tokens = _tokenise(tokenizer, passages, room, reach)
+    spans = [window_spans(each.total, room, max_windows) for each in tokens]
+    ids = [each.ids[start:end] for each, own in zip(tokens, spans, strict=True) for start, end in own]
+    return Windows(ids, tokens, spans)
+
+
 def read_windows(
     tokenizer: Tokenizer,
     passages: Iterable[str],
@@ -77,13 +107,8 @@ def read_windows(
         score: gives ``(m,)`` scores for ``m`` windows (token ids without special ones).
     """
     readings: list[Reading] = []
-    reach = window_spans(2**31, room, max_windows)[-1][1]
-    for tokens in _ahead(slices(passages), lambda texts: _tokenise(tokenizer, texts, room, reach)):
-        spans = [window_spans(each.total, room, max_windows) for each in tokens]
-        windows = [each.ids[start:end] for each, own in zip(tokens, spans, strict=True) for start, end in own]
-        scores = iter(score(windows).tolist())
-        for each, own in zip(tokens, spans, strict=True):
-            readings.append(_reading(each, own, [next(scores) for _ in own]))
+    for windows in _ahead(slices(passages), lambda texts: cut_windows(tokenizer, texts, room, max_windows)):
+        readings += windows.readings(score(windows.ids))
     return readings
 
 

@@ -18,7 +18,7 @@ from time import perf_counter
 
 from ...cores import one_core
 from ...scores import Given, ask, check_finite
-from ...types import Reranker
+from ...types import Reranker, SupportsMany
 from .errors import ApiError, overloaded
 from .metrics import Metrics
 
@@ -66,6 +66,10 @@ class _Piece:
     end: int
     given: list[Given] = field(default_factory=list)
     error: Exception | None = None
+
+    @property
+    def texts(self) -> list[str]:
+        return list(self.job.texts[self.start : self.end])
 
 
 class Batcher:
@@ -208,7 +212,7 @@ class Batcher:
 
     def _learn(self, pieces: list[_Piece], spent_ms: float) -> None:
         names = {piece.job.reranker.name for piece in pieces}
-        costs = sum(_cost(text) for piece in pieces for text in piece.job.texts[piece.start : piece.end])
+        costs = sum(_cost(text) for piece in pieces for text in piece.texts)
         if len(names) == 1 and spent_ms > 0:
             (name,) = names
             self._pace[name] = (self._pace.get(name, spent_ms / costs) + spent_ms / costs) / 2
@@ -263,16 +267,40 @@ def _cost(text: str) -> int:
 def _read(pieces: list[_Piece]) -> float:
     """Read the pieces on this thread, on one core; return the milliseconds. An error stays with its piece."""
     start = perf_counter()
+    wanted: dict[int, list[_Piece]] = {}
+    for piece in pieces:
+        if not piece.job.done.done():
+            wanted.setdefault(id(piece.job.reranker), []).append(piece)
     with one_core():
-        for piece in pieces:
-            job = piece.job
-            if job.done.done():
-                continue
-            try:
-                piece.given = ask(job.reranker, job.query, list(job.texts[piece.start : piece.end]))
-                check_finite(
-                    job.reranker, piece.given, [str(place) for place in range(piece.start, piece.end)]
-                )
-            except Exception as exc:  # noqa: BLE001  it is raised where the request waits
-                piece.error = exc
+        for together in wanted.values():
+            if len(together) == 1 or not _read_together(together):
+                for piece in together:
+                    _read_alone(piece)
     return (perf_counter() - start) * 1000
+
+
+def _read_together(pieces: list[_Piece]) -> bool:
+    """Read pieces of one re-ranker in shared batches; False where it cannot, or refuses one of them."""
+    reranker = pieces[0].job.reranker
+    if not isinstance(reranker, SupportsMany):
+        return False
+    try:
+        given = reranker.read_many([(piece.job.query, piece.texts) for piece in pieces])
+        for piece, own in zip(pieces, given, strict=True):
+            check_finite(reranker, own, [str(place) for place in range(piece.start, piece.end)])
+    except Exception:  # noqa: BLE001  each is read alone then, and an error finds its piece
+        return False
+    for piece, own in zip(pieces, given, strict=True):
+        piece.given = list(own)
+    return True
+
+
+def _read_alone(piece: _Piece) -> None:
+    job = piece.job
+    if job.done.done():
+        return
+    try:
+        piece.given = ask(job.reranker, job.query, piece.texts)
+        check_finite(job.reranker, piece.given, [str(place) for place in range(piece.start, piece.end)])
+    except Exception as exc:  # noqa: BLE001  it is raised where the request waits
+        piece.error = exc
