@@ -30,7 +30,10 @@ class Batches:
     def __init__(self, folder: Path, settings: dict[str, Any], seed: int) -> None:
         saved = np.load(folder / f"groups-{settings['negatives_from']}.npz")
         self.query, self.positive, self.negatives = saved["query"], saved["positive"], saved["negatives"]
-        self.queries, self.passages = States(folder / "queries"), States(folder / "passages")
+        self.queries, self.passages = (
+            States(folder / settings.get("queries", "queries")),
+            States(folder / "passages"),
+        )
         self.groups, self.hard, self.seed = settings["groups"], settings["hard_negatives"], seed
         self.hardest, self.random = settings["hardest_share"], settings["random_negatives"]
         self.limit = settings["passage_limit"]
