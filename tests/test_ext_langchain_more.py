@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -466,6 +468,22 @@ class TestStore:
         assert store.get_by_ids(["d5"]) == [Document("The fee is fifty.", metadata={"year": 2}, id="d5")]
         assert TEXTS[5] not in [each.page_content for each in store.similarity_search("fee", k=9)]
 
+    def test_only_a_changed_text_is_embedded_again(self, tmp_path: Path) -> None:
+        class Counting(Letters):
+            def embed_documents(self, texts: list[str]) -> list[list[float]]:
+                asked.extend(texts)
+                return super().embed_documents(texts)
+
+        asked: list[str] = []
+        store = SecondpassVectorStore(tmp_path / "counting", Counting())
+        store.add_texts(["a", "b"], [{"year": 1}] * 2, ids=["x", "y"])
+        asked.clear()
+        store.add_texts(["a", "b"], [{"year": 1}, {"year": 2}], ids=["x", "y"])
+        assert asked == []
+        assert store.get_by_ids(["y"])[0].metadata == {"year": 2}
+        store.add_texts(["a", "bb"], ids=["x", "y"])
+        assert asked == ["bb"]
+
     def test_an_id_twice_in_a_call_changes_nothing(self, store: SecondpassVectorStore) -> None:
         with pytest.raises(InputError, match="the id 'x' is given twice in one call"):
             store.add_texts(["One.", "Two.", "Three."], ids=["new", "x", "x"])
@@ -661,6 +679,18 @@ print(json.dumps([[each.id, each.page_content, each.metadata, score] for each, s
         result = Engine(ours.index, load_reranker()).search(QUERY, k=3, candidates=8)
         assert [hit.passage.document_id for hit in result.hits] == best[:3]
 
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_its_index_outlives_the_store(self, tmp_path: Path, kept: bool) -> None:
+        index = SecondpassVectorStore.from_texts(
+            ["The fee is forty."], folder=tmp_path if kept else None
+        ).index
+        gc.collect()
+        folder = index.path
+        assert Engine(index).search("fee").hits[0].passage.text == "The fee is forty."
+        del index
+        gc.collect()
+        assert folder.exists() is kept
+
     def test_an_index_of_files_is_searched_and_left_alone(self, tmp_path: Path) -> None:
         book = tmp_path / "book.txt"
         book.write_text("\n\n".join(TEXTS))
@@ -853,6 +883,36 @@ class TestCandidates:
             Engine(source, stage1="hybrid").search(QUERY)
         with pytest.raises(InputError, match="k must be at least 1"):
             source.candidates(QUERY, None, 0)
+
+
+class TestPage:
+    def test_each_line_of_code_runs(
+        self,
+        embeddings: MiniLMEmbeddings,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        Chroma.from_documents(made(), embeddings, persist_directory="db")
+        page = (Path(__file__).parent.parent / "docs" / "langchain.md").read_text(encoding="utf-8")
+        blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+        names: dict[str, Any] = {}
+        shown = []
+        for block in blocks:
+            exec(block, names)
+            shown.append(capsys.readouterr().out)
+        first, compressor, cross_encoder, ours, engine = shown
+        assert first.count("\n") > 6
+        assert "Re-ranking changed" in first
+        assert compressor.count("\n") == 3
+        assert len(json.loads(cross_encoder)) == 2
+        assert ours.splitlines()[0].startswith("[(Document(id='fee'")
+        assert ours.splitlines()[1].startswith("[Document(id='book'")
+        assert names["ours"].get_by_ids(["fee", "book"]) == [
+            Document("The annual fee is forty.", metadata={"lang": "en"}, id="fee")
+        ]
+        assert [line.split()[0] for line in engine.splitlines()[3:]] == ["minilm-l6", "late-interaction"]
 
 
 class TestOlderLangChain:

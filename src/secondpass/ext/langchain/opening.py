@@ -5,40 +5,42 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+import weakref
+from typing import TYPE_CHECKING
 
 from ...errors import IndexMissingError
 from ...index import Index
 from ...types import Embedder
 from .documents import OnePassage
 
+if TYPE_CHECKING:
+    from ...index.database import Database
+
 __all__ = ["opened"]
 
 
-def opened(
-    folder: str | os.PathLike[str] | None, embedder: Embedder | None
-) -> tuple[Index, Callable[[], None]]:
-    """Return an index, and what closes it; a folder that was made for it goes with it.
+def opened(folder: str | os.PathLike[str] | None, embedder: Embedder | None) -> Index:
+    """Return an index; where there is no folder, one that is removed when nothing refers to the index.
 
     Raises:
         InputError, IndexMismatchError, IndexMissingError, IndexDamagedError, IndexWriteError: as for
             ``Index.open``.
     """
     if folder is not None:
-        index = _index(folder, embedder)
-        return index, index.close
+        return _index(folder, embedder)
     made = tempfile.mkdtemp(prefix="secondpass-")
     try:
         index = _index(made, embedder)
     except BaseException:
         shutil.rmtree(made, ignore_errors=True)
         raise
+    weakref.finalize(index, _let_go, index._database, made)
+    return index
 
-    def let_go() -> None:
-        index.close()
-        shutil.rmtree(made, ignore_errors=True)
 
-    return index, let_go
+def _let_go(database: Database, folder: str) -> None:
+    database.close()  # first, since Windows removes no file that is open
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _index(folder: str | os.PathLike[str], embedder: Embedder | None) -> Index:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +41,7 @@ class SecondpassVectorStore(VectorStore):
 
     Args:
         folder: where the index is or shall be, or an open ``Index``; None takes a folder for the life of
-            this object.
+            ``index``.
         embedding: a LangChain ``Embeddings`` or an embedder of ours; None takes the one the index was built
             with, all-MiniLM-L6-v2 for a new one. Its vectors are scaled to unit length.
         stage1: ``dense``, ``lexical`` or ``hybrid``.
@@ -73,8 +72,7 @@ class SecondpassVectorStore(VectorStore):
                 raise InputError("an open Index has its embedder; leave embedding out, or give its folder")
             self.index = folder
         else:
-            self.index, let_go = opened(folder, as_embedder(embedding))
-            weakref.finalize(self, let_go)
+            self.index = opened(folder, as_embedder(embedding))
         self._embeddings = embedding if isinstance(embedding, Embeddings) else None
         self._whole = self.index.status().splitter.get("name") == OnePassage.NAME
 
