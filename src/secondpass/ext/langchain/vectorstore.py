@@ -15,6 +15,7 @@ from ...arguments import checked_count, checked_stage1
 from ...errors import InputError
 from ...index import Index
 from ...types import Embedder, Hit, Passage
+from .asked import considered, listed, refuse
 from .conditions import checked_filter
 from .documents import OnePassage, of_file_passage, of_passage, prepared_all, with_texts
 from .embeddings import MiniLMEmbeddings, as_embedder, unit
@@ -130,7 +131,7 @@ class SecondpassVectorStore(VectorStore):
             IndexLockedError, IndexWriteError: as for ``Index.add``.
         """
         ids = kwargs.pop("ids", None)
-        _refuse(kwargs)
+        refuse(kwargs)
         self._check_writable("adds to")
         ours = prepared_all(documents, ids)
         self.index.add(ours)
@@ -138,14 +139,14 @@ class SecondpassVectorStore(VectorStore):
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
         """Delete documents by id, all of them where ``ids`` is None; unknown ids are ignored."""
-        _refuse(kwargs)
+        refuse(kwargs)
         self._check_writable("deletes from")
-        self.index.remove([each.id for each in self.index.documents()] if ids is None else _listed(ids))
+        self.index.remove([each.id for each in self.index.documents()] if ids is None else listed(ids))
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return documents in the order of their ids; unknown ids are left out."""
-        return [found for each in _listed(ids) if (found := self._get(each)) is not None]
+        return [found for each in listed(ids) if (found := self._get(each)) is not None]
 
     def similarity_search(
         self,
@@ -176,7 +177,7 @@ class SecondpassVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[tuple[Document, float]]:
         """Like ``similarity_search``, each with its score; higher is better."""
-        _refuse(kwargs)
+        refuse(kwargs)
         return self._shown(self._hits(query, None, k, filter, self.stage1))[:k]
 
     def similarity_search_by_vector(
@@ -187,7 +188,7 @@ class SecondpassVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """Return the documents whose vectors are nearest to one, whatever ``stage1`` is."""
-        _refuse(kwargs)
+        refuse(kwargs)
         found = self._shown(self._near(embedding, k, filter))
         return [document for document, _ in found[:k]]
 
@@ -210,10 +211,10 @@ class SecondpassVectorStore(VectorStore):
             filter: as for ``similarity_search``.
             **kwargs: nothing else.
         """
-        _refuse(kwargs)
-        considered = _fetched(fetch_k, k, lambda_mult)
+        refuse(kwargs)
+        fetched = considered(fetch_k, k, lambda_mult)
         vector = self.index.embed_query(query)
-        hits = self._hits(query, vector, considered, filter, self.stage1)
+        hits = self._hits(query, vector, fetched, filter, self.stage1)
         return self._diverse(vector, hits, k, lambda_mult)
 
     def max_marginal_relevance_search_by_vector(
@@ -226,8 +227,8 @@ class SecondpassVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """Like ``max_marginal_relevance_search``, for a vector."""
-        _refuse(kwargs)
-        hits = self._near(embedding, _fetched(fetch_k, k, lambda_mult), filter)
+        refuse(kwargs)
+        hits = self._near(embedding, considered(fetch_k, k, lambda_mult), filter)
         return self._diverse(self._vector(embedding), hits, k, lambda_mult)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
@@ -290,19 +291,3 @@ class SecondpassVectorStore(VectorStore):
                 f"the index in {self.index.path} was built from files; secondpass index {what} it. "
                 "LangChain documents need a folder of their own"
             )
-
-
-def _listed(ids: Sequence[str]) -> Sequence[str]:
-    return [ids] if isinstance(ids, str) else ids
-
-
-def _fetched(fetch_k: int, k: int, weight: float) -> int:
-    """Return how many documents a diverse search considers."""
-    if not 0 <= weight <= 1:
-        raise InputError(f"lambda_mult must be between 0 and 1, got {weight}")
-    return max(checked_count("fetch_k", fetch_k), checked_count("k", k))
-
-
-def _refuse(unknown: Mapping[str, Any]) -> None:
-    if unknown:
-        raise InputError(f"unknown arguments: {', '.join(unknown)}")
