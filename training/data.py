@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import random
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-WORD = re.compile(r"\w+")
+from secondpass.tuning.alike import WORD, overlap, words
+
+__all__ = ["WORD", "Pool", "overlap", "rows", "shippable", "training_pool", "validation_pool", "words"]
 
 
 @dataclass(slots=True)
@@ -102,13 +103,3 @@ def validation_pool(folder: Path, name: str, passages: int, seed: int) -> Pool:
             break
         pool.add(row, name)
     return pool
-
-
-def words(text: str, limit: int = 150) -> frozenset[str]:
-    """The distinct words of a text's beginning, for telling near-duplicates."""
-    return frozenset(WORD.findall(text.lower())[:limit])
-
-
-def overlap(first: frozenset[str], second: frozenset[str]) -> float:
-    """Share of the smaller text's words that the other has too, 0..1."""
-    return len(first & second) / max(1, min(len(first), len(second)))

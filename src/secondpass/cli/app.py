@@ -22,6 +22,7 @@ from . import (
     search,
     serve,
     status,
+    train,
     worth_it,
 )
 from . import eval as evaluate
@@ -66,6 +67,7 @@ for _module in (
     make_queries,
     judge,
     calibrate,
+    train,
     demo,
     bench,
     mcp,
