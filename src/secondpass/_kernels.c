@@ -10,6 +10,7 @@
  *   run(layer, states float32 [tokens, width], starts int32 [texts + 1], others, other_starts)   states change in place
  *   norm(states, weight_and_bias float32 [2, width], epsilon)                         in place
  *   pool(states, starts, words float32 [n, width], sums [texts, width], best [texts, n])
+ *   signs(bits uint8 [tokens, width / 8], starts, words float32 [n, width], best [texts, n], width)
  *   supported() -> bool
  */
 #define PY_SSIZE_T_CLEAN
@@ -449,6 +450,44 @@ FUNC void pool_texts(const float *states, const int32_t *starts, int texts, int 
     }
 }
 
+/* For each text and word the largest sum, over the text's tokens, of the word's values, each with the sign that the
+ * token has there: a set bit counts them up, another down. Four tokens at once, so that sums wait for each other less. */
+FUNC void sign_texts(const uint8_t *bits, const int32_t *starts, int texts, int width, const float *words, int count,
+                     float *best) {
+    int bytes = width / 8;
+    for (int i = 0; i < texts; i++)
+        for (int w = 0; w < count; w++) {
+            const float *word = words + (size_t)w * width;
+            __m512 whole = _mm512_setzero_ps();
+            for (int d = 0; d < width; d += LANES)
+                whole = _mm512_add_ps(whole, _mm512_loadu_ps(word + d));
+            float total = _mm512_reduce_add_ps(whole), most = -3e38f;
+            for (int t = starts[i]; t < starts[i + 1]; t += 4) {
+                const uint8_t *at[4];
+                __m512 sum[4];
+#pragma GCC unroll 4
+                for (int k = 0; k < 4; k++) {
+                    int token = t + k < starts[i + 1] ? t + k : t;
+                    at[k] = bits + (size_t)token * bytes, sum[k] = _mm512_setzero_ps();
+                }
+                for (int d = 0; d < width; d += LANES) {
+                    __m512 values = _mm512_loadu_ps(word + d);
+#pragma GCC unroll 4
+                    for (int k = 0; k < 4; k++) {
+                        uint16_t set;
+                        memcpy(&set, at[k] + d / 8, 2);
+                        sum[k] = _mm512_mask_add_ps(sum[k], set, sum[k], values);
+                    }
+                }
+                for (int k = 0; k < 4; k++) {
+                    float value = 2 * _mm512_reduce_add_ps(sum[k]) - total;
+                    most = value > most ? value : most;
+                }
+            }
+            best[(size_t)i * count + w] = most;
+        }
+}
+
 static int have_instructions(void) {
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -645,6 +684,29 @@ static PyObject *pool(PyObject *self, PyObject *args) {
     return done;
 }
 
+static PyObject *signs(PyObject *self, PyObject *args) {
+    (void)self;
+    Py_buffer bits, starts, words, best;
+    int width;
+    if (!PyArg_ParseTuple(args, "y*y*y*w*i", &bits, &starts, &words, &best, &width))
+        return NULL;
+    PyObject *done = NULL;
+    Py_ssize_t texts = starts.len / 4 - 1, count = texts > 0 ? best.len / 4 / texts : 0;
+    Py_buffer states = bits;
+    states.len = bits.len * 32; /* as if each bit were a float: the rows are counted alike */
+    if (texts < 1 || width < LANES || width % LANES || width > 1 << 16 || count < 1 || count > 1 << 16 ||
+        !fits(&starts, &states, width) || best.len != texts * count * 4 || words.len != count * width * 4) {
+        wrong("signs: bits uint8 [tokens, width / 8], starts [texts + 1], words [n, width], best [texts, n]");
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        sign_texts(bits.buf, starts.buf, (int)texts, width, words.buf, (int)count, best.buf);
+        Py_END_ALLOW_THREADS
+        done = Py_NewRef(Py_None);
+    }
+    PyBuffer_Release(&bits), PyBuffer_Release(&starts), PyBuffer_Release(&words), PyBuffer_Release(&best);
+    return done;
+}
+
 static PyObject *supported(PyObject *self, PyObject *none) {
     (void)self, (void)none;
     return PyBool_FromLong(have_instructions());
@@ -657,6 +719,7 @@ static PyMethodDef METHODS[] = {
     {"run", run, METH_VARARGS, "run(layer, states, starts[, others, other_starts]): the next states, in place"},
     {"norm", norm, METH_VARARGS, "norm(states, weight_and_bias, epsilon): layer norm, in place"},
     {"pool", pool, METH_VARARGS, "pool(states, starts, words, sums, best): token sums and best cosines"},
+    {"signs", signs, METH_VARARGS, "signs(bits, starts, words, best, width): best products with tokens' signs"},
     {NULL, NULL, 0, NULL},
 };
 

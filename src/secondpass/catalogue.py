@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "BINARY_INTERACTION",
     "CROSS_ENCODER",
     "EMBEDDER",
     "KNOWN",
@@ -21,6 +22,7 @@ Pooling = Literal["mean", "cls"]
 
 EMBEDDER = "all-MiniLM-L6-v2"
 LATE_INTERACTION = "late-interaction"
+BINARY_INTERACTION = "late-interaction-1bit"
 CROSS_ENCODER = "minilm-l6"
 MINILM_ONNX_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 
@@ -87,6 +89,19 @@ KNOWN = (
         "reranker",
         None,
         "training-free: cosine + token max-sim over all-MiniLM-L6-v2",
+        "Apache-2.0",
+        "English",
+        size_mb=23,
+        layers=6,
+        window=256,
+        sha256=MINILM_ONNX_SHA256,
+        shipped=True,
+    ),
+    KnownModel(
+        BINARY_INTERACTION,
+        "reranker",
+        None,
+        "late-interaction over one bit a dimension, as good as free after index --precompute",
         "Apache-2.0",
         "English",
         size_mb=23,

@@ -38,6 +38,7 @@ __all__ = [
     "Table",
     "available",
     "best_cosines",
+    "best_signs",
     "norm",
 ]
 
@@ -231,3 +232,23 @@ def best_cosines(states: Floats, starts: Starts, words: Floats) -> tuple[Floats,
     best = np.empty((len(starts) - 1, len(words)), dtype=np.float32)
     _kernels.pool(states, starts, np.ascontiguousarray(words, dtype=np.float32), sums, best)
     return sums, best
+
+
+def best_signs(bits: Array, starts: Starts, words: Floats) -> Floats:
+    """Return for each text and word the largest product of the word with any of the text's sign vectors.
+
+    Args:
+        bits: packed, ``(tokens, width / 8)`` uint8, the lowest bit first; a set one is +1, another -1.
+        starts: ``(n + 1,)``.
+        words: ``(m, width)``, m at least 1.
+
+    Returns:
+        ``(n, m)``.
+    """
+    words = np.ascontiguousarray(words, dtype=np.float32)
+    if not available():
+        signs = np.unpackbits(bits, axis=1, bitorder="little").astype(np.float32) * 2 - 1
+        return np.maximum.reduceat(signs @ words.T, starts[:-1], axis=0)
+    best = np.empty((len(starts) - 1, len(words)), dtype=np.float32)
+    _kernels.signs(np.ascontiguousarray(bits), starts, words, best, words.shape[1])
+    return best

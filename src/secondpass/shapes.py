@@ -14,6 +14,7 @@ from .types import Hit, MetadataValue, Passage, SearchResult
 
 if TYPE_CHECKING:
     from .index import AddReport, DocumentSummary, IndexStatus
+    from .reranking import Precomputed
 
 __all__ = [
     "Shape",
@@ -172,7 +173,7 @@ def _ms(milliseconds: float) -> float:
     return round(milliseconds, 3)
 
 
-def add_report(report: AddReport, after: IndexStatus) -> Shape:
+def add_report(report: AddReport, after: IndexStatus, kept: Precomputed | None = None) -> Shape:
     """Return the shape of ``index --json``."""
     return {
         "index": after.path,
@@ -187,6 +188,14 @@ def add_report(report: AddReport, after: IndexStatus) -> Shape:
         ],
         "seconds": round(report.seconds, 3),
         "total": {"documents": after.documents, "passages": after.passages},
+        "precomputed": None
+        if kept is None
+        else {
+            "texts": kept.texts,
+            "added": kept.added,
+            "size_bytes": kept.size_bytes,
+            "seconds": round(kept.seconds, 3),
+        },
     }
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import numpy.typing as npt
 
@@ -23,6 +25,7 @@ __all__ = [
     "Reranker",
     "SearchResult",
     "SupportsMany",
+    "SupportsPrecomputed",
     "SupportsReadings",
     "Timings",
     "VectorStore",
@@ -248,6 +251,15 @@ class SupportsReadings(Protocol):
 
     def read(self, query: str, passages: Sequence[str]) -> list[Reading]:
         """Like ``score``, with the window that won and the tokens read."""
+        ...
+
+
+@runtime_checkable
+class SupportsPrecomputed(Protocol):
+    """A re-ranker that looks passages up in what was kept of them beside an index."""
+
+    def beside(self, folder: Path) -> None:
+        """Look passages up there from now on, where something is kept; called before each search."""
         ...
 
 

@@ -11,6 +11,7 @@ from .options import option
 
 if TYPE_CHECKING:
     from ..index import AddReport, IndexStatus
+    from ..reranking import Precomputed
     from .settings import Settings
 
 __all__ = ["EXAMPLE", "NAME", "command", "fill"]
@@ -35,6 +36,13 @@ def command(
         str | None, option("--max-file-size", key="max-file-size", metavar="SIZE")
     ] = None,
     gitignore: Annotated[bool | None, option("--gitignore/--no-gitignore", key="gitignore")] = None,
+    precompute: Annotated[
+        bool,
+        typer.Option(
+            "--precompute",
+            help="Also keep what --reranker late-interaction-1bit reads of each passage, some 5 KB.",
+        ),
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = None,
 ) -> int:
@@ -42,6 +50,8 @@ def command(
 
     They are read, split into passages, embedded and stored. Files that have not changed cost nothing; one
     that cannot be read is reported and skipped (exit code 1).
+
+    With --precompute, now or in an earlier run, stage 2 by late-interaction-1bit costs a few milliseconds.
     """
     flags = {
         "index": index,
@@ -57,13 +67,14 @@ def command(
     }
     chosen = settings.load(flags)
     report, after = fill(chosen, paths, prune=prune)
+    kept = _precomputed(chosen, precompute)
     failed = any(each.error for each in report.skipped)
     if as_json:
         from . import jsonout
 
-        jsonout.emit(jsonout.add_report(report, after))
+        jsonout.emit(jsonout.add_report(report, after, kept))
     else:
-        _show(report, after)
+        _show(report, after, kept)
     return int(failed)
 
 
@@ -94,7 +105,26 @@ def fill(chosen: Settings, paths: list[str], *, prune: bool = False) -> tuple[Ad
         return report, index.status()
 
 
-def _show(report: AddReport, after: IndexStatus) -> None:
+def _precomputed(chosen: Settings, wanted: bool) -> Precomputed | None:
+    """Keep token states of all passages, where that is wanted or was done before."""
+    from pathlib import Path
+
+    from ..reranking.state_store import STATES_FILE
+
+    if not wanted and not (Path(chosen.index) / STATES_FILE).is_file():
+        return None
+    from ..catalogue import BINARY_INTERACTION
+    from ..index import Index
+    from ..reranking import BinaryInteraction
+    from .progress import fraction
+
+    with Index.open(chosen.index, create=False) as index:
+        reranker = BinaryInteraction(precision=chosen.precision)
+        with fraction(f"reading ahead for {BINARY_INTERACTION}", chosen.quiet) as progress:
+            return reranker.precompute(index.path, index.texts(), index.status().texts, progress)
+
+
+def _show(report: AddReport, after: IndexStatus, kept: Precomputed | None) -> None:
     from rich.text import Text
 
     from .render import flowing
@@ -110,9 +140,23 @@ def _show(report: AddReport, after: IndexStatus) -> None:
     speed = f" ({report.embedded / report.seconds:,.0f}/s)" if report.embedded and report.seconds else ""
     cost = [f"{count(report.embedded, 'text')} embedded{speed}", f"{report.seconds:.1f} s"]
     emit(console, flowing(console.width, cost, style="dim"))
+    if kept is not None:
+        from .status import megabytes
+
+        emit(console, flowing(console.width, kept_words(kept, megabytes(kept.size_bytes)), style="dim"))
     for each in report.skipped:
         style = "yellow" if each.error else "dim"
         line = f"skipped {shown_path(each.path)}: {without_controls(each.reason)}"
         emit(console, Text(line, style=style, overflow="fold"))
     if console.is_terminal:
         emit(console, Text('next: secondpass search "your question"', style="dim"))
+
+
+def kept_words(kept: Precomputed, size: str) -> list[str]:
+    """Return in words what is kept for late-interaction-1bit."""
+    from .terminal import count
+
+    words = [f"{count(kept.texts, 'text')} read ahead, {size}"]
+    if kept.added:
+        words.append(f"{kept.added:,} new in {kept.seconds:.1f} s")
+    return words

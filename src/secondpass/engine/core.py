@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -12,7 +13,7 @@ from ..comparison import Comparison, SecondPass, move
 from ..errors import InputError
 from ..gating import Gate
 from ..scores import CachedReranker, ScoreCache
-from ..types import Hit, Reranker, SearchResult, Timings
+from ..types import Hit, Reranker, SearchResult, SupportsPrecomputed, Timings
 from .reading import Cancel, Limits, Pace
 from .second_pass import second_pass
 
@@ -202,6 +203,9 @@ class Engine:
 
     def _second_pass(self, reranker: Reranker, stage1: SearchResult, limits: Limits) -> SearchResult:
         calibration = self._calibrations.get(reranker.name)
+        folder = getattr(self.index, "path", None)
+        if isinstance(reranker, SupportsPrecomputed) and isinstance(folder, Path):
+            reranker.beside(folder)
         if self.cache is not None and not isinstance(reranker, CachedReranker):
             reranker = self._cached(reranker, self.cache)
         return second_pass(reranker, stage1, calibration, limits, self._pace)

@@ -284,6 +284,17 @@ class Index:
         with self._reading() as connection:
             return reader.passages(connection, document_id)
 
+    def texts(self) -> Iterator[str]:
+        """Yield the distinct texts of all passages, as they were when each slice of some hundred was read."""
+        last = 0
+        while True:
+            with self._reading() as connection:
+                rows = reader.texts_after(connection, last)
+            if not rows:
+                return
+            yield from (text for _, text in rows)
+            last = rows[-1][0]
+
     def __len__(self) -> int:
         with self._reading() as connection:
             return reader.counts(connection)["passages"]

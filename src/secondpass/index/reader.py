@@ -72,6 +72,12 @@ def allowed_texts(connection: sqlite3.Connection, where: Filter) -> list[int]:
     return [row[0] for row in connection.execute(where.texts, where.parameters)]
 
 
+def texts_after(connection: sqlite3.Connection, text_id: int) -> list[tuple[int, str]]:
+    """Return the next 500 texts with their ids, in order of id."""
+    rows = connection.execute("SELECT id, text FROM texts WHERE id > ? ORDER BY id LIMIT 500", (text_id,))
+    return [(_whole(row[0]), _text(row[1])) for row in rows]
+
+
 def text_hashes(connection: sqlite3.Connection, text_ids: Iterable[int]) -> dict[int, bytes]:
     """Return the hashes of those texts that are there."""
     hashes: dict[int, bytes] = {}

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal, overload
 
 from .. import models
-from ..catalogue import CROSS_ENCODER, LATE_INTERACTION
+from ..catalogue import BINARY_INTERACTION, CROSS_ENCODER, LATE_INTERACTION
 from ..errors import InputError
+from .binary_interaction import BinaryInteraction, Precomputed
 from .cross_encoder import CrossEncoder
 from .late_interaction import LateInteraction
 from .remote import RemoteReranker, check_opted_in, is_remote
@@ -15,8 +16,10 @@ from .torch_cross_encoder import TorchCrossEncoder
 
 __all__ = [
     "AUTO_RERANKER",
+    "BinaryInteraction",
     "CrossEncoder",
     "LateInteraction",
+    "Precomputed",
     "RemoteReranker",
     "TorchCrossEncoder",
     "is_remote",
@@ -40,7 +43,7 @@ def load_reranker(
     backend: Literal["onnx"] = "onnx",
     device: str | None = None,
     remote: bool = False,
-) -> CrossEncoder | LateInteraction | RemoteReranker: ...
+) -> CrossEncoder | LateInteraction | BinaryInteraction | RemoteReranker: ...
 
 
 @overload
@@ -52,7 +55,7 @@ def load_reranker(
     backend: str,
     device: str | None = None,
     remote: bool = False,
-) -> CrossEncoder | LateInteraction | RemoteReranker | TorchCrossEncoder: ...
+) -> CrossEncoder | LateInteraction | BinaryInteraction | RemoteReranker | TorchCrossEncoder: ...
 
 
 def load_reranker(
@@ -63,11 +66,12 @@ def load_reranker(
     backend: str = "onnx",
     device: str | None = None,
     remote: bool = False,
-) -> CrossEncoder | LateInteraction | RemoteReranker | TorchCrossEncoder:
+) -> CrossEncoder | LateInteraction | BinaryInteraction | RemoteReranker | TorchCrossEncoder:
     """Return a re-ranker, opened and ready.
 
     Args:
-        name_or_folder: ``auto``, a shipped name (``late-interaction``, ``minilm-l6``), a model of the hub by
+        name_or_folder: ``auto``, a shipped name (``minilm-l6``, ``late-interaction``,
+            ``late-interaction-1bit``), a model of the hub by
             short name or id, a folder with ``config.json``, ``tokenizer.json`` and ``onnx/model.onnx``
             or ``model.safetensors``, or a service such as ``cohere:rerank-v3.5``, see ``remote``.
         download: fetch it from the hub when it is nowhere on this machine; otherwise no network is touched.
@@ -94,16 +98,18 @@ def load_reranker(
         return RemoteReranker(name_or_folder)
     name = AUTO_RERANKER if name_or_folder == "auto" else name_or_folder
     if models.is_name_of(name, LATE_INTERACTION):
-        _check_shipped_way(backend, device)
+        _check_shipped_way(LATE_INTERACTION, backend, device)
         return LateInteraction(precision=precision)
+    if models.is_name_of(name, BINARY_INTERACTION):
+        _check_shipped_way(BINARY_INTERACTION, backend, device)
+        return BinaryInteraction(precision=precision)
     if backend == "torch":
         return TorchCrossEncoder(name, device=device, download=download)
     return CrossEncoder(name, precision=precision, download=download, device=device or "cpu")
 
 
-def _check_shipped_way(backend: str, device: str | None) -> None:
+def _check_shipped_way(name: str, backend: str, device: str | None) -> None:
     if backend != "onnx" or device not in (None, "cpu"):
         raise InputError(
-            f"{LATE_INTERACTION} runs on our own kernels and ONNX Runtime's cpu only; leave out backend and "
-            "device"
+            f"{name} runs on our own kernels and ONNX Runtime's cpu only; leave out backend and device"
         )

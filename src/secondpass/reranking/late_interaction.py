@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,15 +13,26 @@ from ..batching import Integers, Starts
 from ..catalogue import LATE_INTERACTION
 from ..checkpoints import minilm_encoder
 from ..errors import InputError, QueryError
-from ..inference import Floats, run_states, unit
+from ..inference import Floats, TokenStates, run_states, unit
 from ..native import best_cosines
 from ..products import product
-from ..tokenizing import MAX_QUERY_TOKENS, checked_query, load_tokenizer, parts, passing_texts, single_frame
+from ..tokenizing import (
+    MAX_QUERY_TOKENS,
+    Frame,
+    checked_query,
+    load_tokenizer,
+    parts,
+    passing_texts,
+    single_frame,
+)
 from ..types import Reading
 from .fingerprints import fingerprint
 from .windows import MAX_WINDOWS, read_windows
 
-__all__ = ["LateInteraction"]
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+__all__ = ["WINDOW", "LateInteraction", "query_states"]
 
 WINDOW = 256
 
@@ -78,34 +90,13 @@ class LateInteraction:
         texts = passing_texts(passages, "passages")
         if not len(passages):
             return []
-        words, mean = self._query(query)
+        words, mean = query_states(self._tokenizer, self._frame, self._encoder, query)
 
         def score(windows: list[list[int]]) -> Floats:
             return self._mix(words, mean, windows)
 
         room = WINDOW - self._frame.size
         return read_windows(self._tokenizer, texts, room, self.max_windows, score)
-
-    def _query(self, query: str) -> tuple[Floats, Floats]:
-        """Return the unit states ``(t, d)`` of the query's word tokens and its unit mean ``(d,)``."""
-        ids = self._tokenizer.encode(query, add_special_tokens=False).ids
-        if not 0 < len(ids) <= MAX_QUERY_TOKENS:
-            raise QueryError(
-                f"the query has {len(ids)} tokens, 1 to {MAX_QUERY_TOKENS} can be read; ask another question"
-            )
-        rows = [self._frame.around(part) for part in parts(ids, WINDOW - self._frame.size)]
-        first, last = len(self._frame.parts[0].ids), len(self._frame.parts[-1].ids)
-        words: list[Floats] = [np.empty(0, dtype=np.float32)] * len(rows)
-        sums: list[Floats] = [np.empty(0, dtype=np.float32)] * len(rows)
-
-        def work(places: Integers, states: Floats, starts: Starts) -> None:
-            for line, place in enumerate(places):
-                own = states[starts[line] : starts[line + 1]]
-                words[place] = own[first : len(own) - last]
-                sums[place] = own.sum(axis=0)
-
-        run_states(self._encoder, rows, work)
-        return unit(np.concatenate(words)), unit(np.sum(sums, axis=0))
 
     def _mix(self, words: Floats, mean: Floats, windows: list[list[int]]) -> Floats:
         scores = np.empty(len(windows), dtype=np.float32)
@@ -116,3 +107,31 @@ class LateInteraction:
 
         run_states(self._encoder, [self._frame.around(window) for window in windows], work)
         return scores
+
+
+def query_states(
+    tokenizer: Tokenizer, frame: Frame, encoder: TokenStates, query: str
+) -> tuple[Floats, Floats]:
+    """Return the unit states ``(t, d)`` of the query's word tokens and its unit mean ``(d,)``.
+
+    Raises:
+        QueryError: it has no token, or more than 2048.
+    """
+    ids = tokenizer.encode(query, add_special_tokens=False).ids
+    if not 0 < len(ids) <= MAX_QUERY_TOKENS:
+        raise QueryError(
+            f"the query has {len(ids)} tokens, 1 to {MAX_QUERY_TOKENS} can be read; ask another question"
+        )
+    rows = [frame.around(part) for part in parts(ids, WINDOW - frame.size)]
+    first, last = len(frame.parts[0].ids), len(frame.parts[-1].ids)
+    words: list[Floats] = [np.empty(0, dtype=np.float32)] * len(rows)
+    sums: list[Floats] = [np.empty(0, dtype=np.float32)] * len(rows)
+
+    def work(places: Integers, states: Floats, starts: Starts) -> None:
+        for line, place in enumerate(places):
+            own = states[starts[line] : starts[line + 1]]
+            words[place] = own[first : len(own) - last]
+            sums[place] = own.sum(axis=0)
+
+    run_states(encoder, rows, work)
+    return unit(np.concatenate(words)), unit(np.sum(sums, axis=0))

@@ -15,7 +15,7 @@ from ..types import Reading
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = ["MAX_WINDOWS", "Windows", "cut_windows", "read_windows", "window_spans"]
+__all__ = ["MAX_WINDOWS", "PassageSpans", "Windows", "cut_windows", "read_windows", "window_spans"]
 
 MAX_WINDOWS = 32
 """Windows read of one passage, so that the work for it is bounded; what lies behind them is not read."""
@@ -61,6 +61,20 @@ class _Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class PassageSpans:
+    """A passage's windows: characters (start, end) of each; ``seen`` of ``total`` tokens lie in them."""
+
+    total: int
+    seen: int
+    windows: tuple[tuple[int, int], ...]
+
+    def reading(self, scores: list[float]) -> Reading:
+        """Return what the best window says, the first of equals."""
+        best = max(range(len(scores)), key=scores.__getitem__)
+        return Reading(scores[best], self.seen, self.total, *self.windows[best])
+
+
+@dataclass(frozen=True, slots=True)
 class Windows:
     """The windows of some passages.
 
@@ -72,13 +86,19 @@ class Windows:
     _tokens: list[_Tokens]
     _spans: list[list[tuple[int, int]]]
 
-    def readings(self, scores: Floats) -> list[Reading]:
-        """Return what each passage's best window says, the first of equals; ``scores`` are of all windows."""
-        each_score = iter(scores.tolist())
+    def spans(self) -> list[PassageSpans]:
+        """Return where the windows of each passage stand in it."""
         return [
-            _reading(each, own, [next(each_score) for _ in own])
-            for each, own in zip(self._tokens, self._spans, strict=True)
+            PassageSpans(
+                tokens.total, own[-1][1], tuple(_characters(tokens, first, last) for first, last in own)
+            )
+            for tokens, own in zip(self._tokens, self._spans, strict=True)
         ]
+
+    def readings(self, scores: Floats) -> list[Reading]:
+        """Return what each passage's best window says; ``scores`` are of all windows."""
+        each_score = iter(scores.tolist())
+        return [spans.reading([next(each_score) for _ in spans.windows]) for spans in self.spans()]
 
 
 def cut_windows(tokenizer: Tokenizer, passages: list[str], room: int, max_windows: int) -> Windows:
@@ -130,12 +150,9 @@ def _ahead(things: Iterator[T], work: Callable[[T], R]) -> Iterator[R]:
         yield pending.result()
 
 
-def _reading(tokens: _Tokens, spans: list[tuple[int, int]], scores: list[float]) -> Reading:
-    best = max(range(len(scores)), key=scores.__getitem__)
-    first, last = spans[best]
+def _characters(tokens: _Tokens, first: int, last: int) -> tuple[int, int]:
     start = tokens.offsets[first][0] if first > 0 else 0
-    end = tokens.offsets[last - 1][1] if last < tokens.total else tokens.characters
-    return Reading(scores[best], spans[-1][1], tokens.total, start, end)
+    return start, tokens.offsets[last - 1][1] if last < tokens.total else tokens.characters
 
 
 def _tokenise(tokenizer: Tokenizer, texts: list[str], room: int, reach: int) -> list[_Tokens]:
