@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="a collection's name; repeatable")
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    names = arguments.reranker or ["late-interaction", "minilm-l6"]
+    names = arguments.reranker or ["late-interaction", "late-interaction-1bit", "minilm-l6"]
     folders = sorted(path for path in arguments.data.iterdir() if (path / "corpus.jsonl").exists())
     if arguments.only:
         folders = [path for path in folders if path.name in arguments.only]

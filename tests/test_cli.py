@@ -100,7 +100,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int, says: str) -> Non
 def test_index_reports_in_json(run: Run, place: Path, tmp_path: Path) -> None:
     arguments = ("index", str(place / "docs"), "--index", str(tmp_path / "new"), "--json")
     first = json.loads(run(*arguments).stdout)
-    keys = "index added changed unchanged removed passages embedded skipped seconds total"
+    keys = "index added changed unchanged removed passages embedded skipped seconds total precomputed"
     assert list(first) == keys.split()
     assert first["index"] == str(tmp_path / "new")
     assert (first["added"], first["changed"], first["unchanged"], first["removed"]) == (7, 0, 0, 0)

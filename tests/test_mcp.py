@@ -141,7 +141,7 @@ def test_the_tools_say_what_they_take_and_only_read(server: Server) -> None:
         assert all(given.get("description") for given in each.input_schema["properties"].values())
     assert tools["search"].input_schema["required"] == ["query"]
     names = tools["search"].input_schema["properties"]["reranker"]["anyOf"][0]["enum"]
-    assert names == ["auto", "late-interaction", "minilm-l6", "none"]
+    assert names == ["auto", "late-interaction", "late-interaction-1bit", "minilm-l6", "none"]
 
 
 def test_a_search_answers_in_words_and_in_the_shape_of_the_command_line(server: Server, folder: Path) -> None:

@@ -43,7 +43,7 @@ def test_every_name_is_known_once():
     embedders = {"all-MiniLM-L6-v2", "bge-small-en-v1.5", "multilingual-e5-small"}
     assert {model.name for model in models.known_models("embedder")} == embedders
     shipped = {model.name for model in models.known_models() if model.shipped}
-    assert shipped == {"all-MiniLM-L6-v2", "late-interaction", "minilm-l6"}
+    assert shipped == {"all-MiniLM-L6-v2", "late-interaction", "late-interaction-1bit", "minilm-l6"}
     assert all(model.size_mb > 0 and model.layers > 0 and model.license for model in KNOWN)
 
 

@@ -33,8 +33,8 @@ from training.validate import ValidationSet
 
 SUBSAMPLED = {"arguana": 150, "xquad-en": 150}
 CANDIDATES, PASSAGE_TOKENS = 20, 256
-SYSTEMS = ("dense", "late-interaction", "minilm-l6 fp32", "minilm-l6 int8")
-SHORT = ("dense", "late", "fp32", "int8")
+SYSTEMS = ("dense", "late-interaction", "late-interaction-1bit", "minilm-l6 fp32", "minilm-l6 int8")
+SHORT = ("dense", "late", "signs", "fp32", "int8")
 
 
 def main() -> None:
@@ -51,7 +51,8 @@ def main() -> None:
     config = tomllib.loads(options.config.read_text())
     folder = WORK / config["train"]["name"]
     full = OnnxReranker(folder / "onnx" / "model.fp32.onnx", DESTINATION / "tokenizer.json", threads=1)
-    models = [load_reranker("late-interaction"), full, load_reranker("minilm-l6")]
+    late, signs = load_reranker("late-interaction"), load_reranker("late-interaction-1bit")
+    models = [late, signs, full, load_reranker("minilm-l6")]
     if options.what == "validation":
         sets = [
             ValidationSet(WORK / config["data"]["name"], name, options.queries)
@@ -79,7 +80,7 @@ def on_validation(data: Path, chosen: list[ValidationSet], models: list[Any]) ->
             for query, top in zip(texts["queries"], each.top, strict=False)
         ]
         scores = [each.dense(), *map(np.array, second_stage(models, pairs))]
-        for full, small in zip(scores[2], scores[3], strict=True):
+        for full, small in zip(scores[-2], scores[-1], strict=True):
             drift.add(full, small)
         np.savez(data / f"{each.name}.scores.npz", **dict(zip(SHORT, scores, strict=True)))
         sets[each.name] = {
@@ -127,14 +128,14 @@ def on_collections(folder: Path, base: Path, models: list[Any]) -> dict[str, Any
 
 
 def second_stage(models: list[Any], pairs: list[tuple[str, list[str]]]) -> list[list[np.ndarray]]:
-    """Scores by late interaction, the fp32 and the int8 model; for each, a row a query.
+    """Scores by both late interactions, the fp32 and the int8 model; for each, a row a query.
 
-    The package's own re-rankers give the first and the last, as users run them; fp32 runs beside them.
+    The package's own re-rankers are asked as users ask them; fp32, the last but one, runs beside them.
     """
     with ThreadPoolExecutor(1) as beside:
-        full = beside.submit(lambda: [models[1].score(*pair) for pair in pairs])
-        others = [[models[at].score(*pair) for pair in pairs] for at in (0, 2)]
-        return [others[0], full.result(), others[1]]
+        full = beside.submit(lambda: [models[-2].score(*pair) for pair in pairs])
+        others = [[model.score(*pair) for pair in pairs] for model in (*models[:-2], models[-1])]
+        return [*others[:-1], full.result(), others[-1]]
 
 
 def first_stage(

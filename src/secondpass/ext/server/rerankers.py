@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ... import models
-from ...catalogue import LATE_INTERACTION
+from ...catalogue import BINARY_INTERACTION, LATE_INTERACTION
 from ...errors import ModelNotFoundError
 from ...reranking import AUTO_RERANKER, load_reranker
 from ...types import Reranker, SupportsReadings
@@ -55,7 +55,7 @@ class Rerankers:
         """
         if asked is None or not asked.strip() or asked == "auto":
             return self.default
-        for name in (*self._given, *self._named, AUTO_RERANKER, LATE_INTERACTION):
+        for name in (*self._given, *self._named, AUTO_RERANKER, LATE_INTERACTION, BINARY_INTERACTION):
             if asked.casefold() == name.casefold():
                 return name
         known = next((each for each in models.known_models() if each.answers_to(asked)), None)
@@ -77,7 +77,17 @@ class Rerankers:
         """Return what requests may name, the default first."""
         here = [folder.name for folder in models.installed("reranker")] if self._settings.any_model else []
         return list(
-            dict.fromkeys([self.default, *self._given, *self._named, AUTO_RERANKER, LATE_INTERACTION, *here])
+            dict.fromkeys(
+                [
+                    self.default,
+                    *self._given,
+                    *self._named,
+                    AUTO_RERANKER,
+                    LATE_INTERACTION,
+                    BINARY_INTERACTION,
+                    *here,
+                ]
+            )
         )
 
     async def get(self, asked: str | None = None) -> Reranker:
