@@ -52,6 +52,7 @@ class Reads(Counts):
 
 @pytest.fixture(params=["memory", "disk"])
 def cache(request: pytest.FixtureRequest, tmp_path: Path):
+    (tmp_path / "index").mkdir()
     with ScoreCache(None if request.param == "memory" else tmp_path / "index" / SCORES_FILE) as cache:
         yield cache
 

@@ -25,6 +25,8 @@ def write_lock(folder: Path, timeout: float = 0.0) -> Iterator[None]:
     """
     # The process id stands in a file of its own: taking a lock may empty the file that is locked.
     lock, holder = FileLock(folder / "write.lock"), folder / "write.pid"
+    if not folder.is_dir():  # FileLock would make one, in the way of whoever is putting another in its place
+        raise unwritable(folder, "the folder is not there (any more)")
     try:
         lock.acquire(timeout=timeout)
     except Timeout as exc:

@@ -34,7 +34,8 @@ class ScoreCache:
     kept in memory for as long as the process lives.
 
     Args:
-        path: the file, e.g. ``Path(index_folder) / SCORES_FILE``; None keeps the scores in memory.
+        path: the file, e.g. ``Path(index_folder) / SCORES_FILE``; None keeps the scores in memory. Its
+            folder is made, those above it are not: without them, scores are kept in memory.
         max_bytes: at least 256 KiB. The least recently used are forgotten when it is reached; SQLite's log
             beside the file may take a few MiB more.
 
@@ -114,6 +115,8 @@ class ScoreCache:
                     self._throw_away(disk)
         except sqlite3.Error as exc:
             self._cope(exc)
+        except FileNotFoundError:  # the folder above is away, perhaps only for a moment
+            return None
         except OSError:  # the folder cannot be made, the damaged file cannot be removed
             self.close()
         return None
@@ -130,7 +133,8 @@ class ScoreCache:
             return self._disk
 
     def _open(self, path: Path) -> DiskScores:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not the folder above: where an index was moved away, nothing may grow in its place.
+        path.parent.mkdir(exist_ok=True)
         before = file_identity(path)
         try:
             return DiskScores(path, self.max_bytes)

@@ -105,7 +105,8 @@ class VectorCache:
         last_id = last_id_of(connection)
         if write and self._path is not None:
             try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
+                # Not the folder above: where the index was moved away, nothing may grow in its place.
+                self._path.parent.mkdir(exist_ok=True)
                 write_matrix(
                     self._path, version, last_id, self.dimension, blocks(connection, -1, self.dimension)
                 )
