@@ -66,7 +66,7 @@ def command(
     from . import render, terminal
 
     said = [*taken(chosen, result.reranker), *calibrated.facts(result, found, bar)]
-    nothing = bar.nothing if bar is not None and bar.left_out else "no passage found"
+    nothing = calibrated.nothing(bar) if bar is not None and bar.left_out else "no passage found"
     render.show_search(terminal.output(), result, said, nothing=nothing)
     return 0
 
