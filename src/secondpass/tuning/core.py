@@ -219,10 +219,8 @@ def _working_in(work: Path, key: str) -> Iterator[str]:
     from filelock import FileLock, Timeout
 
     try:
-        if work.exists() and not (work / _PLAN).is_file() and (not work.is_dir() or any(work.iterdir())):
-            raise InputError(
-                f"{work} is not empty and no work folder of a training; name another with --work"
-            )
+        if _is_of_others(work):
+            raise InputError(f"{work} holds other things than a training; name another folder with --work")
         work.mkdir(parents=True, exist_ok=True)
         lock = FileLock(work / _LOCK)
         lock.acquire(timeout=0)

@@ -13,11 +13,13 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from ..errors import StorageError
 from .batches import Batches, Group, batch_of, token_ids
 from .choosing import Choosing
+from .grid import Grid
 from .model import JointBranch, Reranker
 from .thawing import Thawed
 from .values import Check, Example, Learnt, Progress, Recipe
@@ -59,6 +61,8 @@ class Learning:
         self._examples = examples
         self._model = thawed.model
         self._model.branch.requires_grad_(True)
+        self._grid = Grid(self._model.branch)
+        self._grid.dither(self._model.branch, seed)
         self._average = Reranker(self._model.depth)
         self._average.tower = self._model.tower
         self._average.branch = deepcopy(self._model.branch).requires_grad_(False)
@@ -78,11 +82,11 @@ class Learning:
         resumed_at = self._resume()
         if not self._checks:
             self._check()
-        saved, every = time.monotonic(), max(1, self._steps // self._recipe.checks)
+        saved, every = time.monotonic(), -(-self._steps // self._recipe.checks)
         while self._step < self._steps:
             self._advance()
             last = self._step == self._steps
-            checked = last or (self._step % every == 0 and self._steps - self._step >= every)
+            checked = last or self._step % every == 0
             if checked:
                 self._check()
             if checked or time.monotonic() - saved > _SAVE_EVERY:
@@ -92,7 +96,7 @@ class Learning:
                 progress("training", self._step, self._steps)
         branch = deepcopy(self._average.branch)
         branch.load_state_dict(self._best)
-        return branch, Learnt(
+        return self._grid.exported(branch), Learnt(
             steps=self._steps,
             examples=len(self._examples),
             unfound=unfound,
@@ -143,7 +147,8 @@ class Learning:
     def _logits(self, model: Reranker, groups: Sequence[Group], dropout: float = 0.0) -> Tensor:
         with _fast_products():
             batch = batch_of(self._thawed.encoder, groups, model.depth)
-            logits: Tensor = model(batch, self._thawed.rarity, dropout)[0]
+            rounded = {f"branch.{name}": each for name, each in self._grid.rounded(model.branch).items()}
+            logits: Tensor = functional_call(model, rounded, (batch, self._thawed.rarity, dropout))[0]
         return logits.float()
 
     @torch.inference_mode()
