@@ -21,6 +21,7 @@ from .held_out import measure
 from .installing import check_name, install, write_card, write_config
 from .mining import mine
 from .parting import LEAST_HELD_OUT, Parts, part, usable
+from .starting import check_can_start
 from .values import HeldOut, Learnt, Progress, Recipe, Tuned
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def check_installed() -> None:
         import ir_measures  # noqa: F401
         import onnx  # noqa: F401
         import torch  # noqa: F401
+
+        from . import exporting, learning  # noqa: F401  an interrupt amid later imports would look like a bug
     except ImportError as exc:
         package = {"ir_measures": "ir-measures"}.get(exc.name or "", exc.name or "torch")
         raise MissingExtraError(package, "train", "training a re-ranker") from exc
@@ -106,6 +109,7 @@ def tune(
     checked_stage1(stage1)
     checked_count("candidates", candidates)
     folder = models.resolve(start, "reranker")
+    check_can_start(folder)
     check_name(name, folder)
     found = usable(judged)
     parts = part(found, seed)

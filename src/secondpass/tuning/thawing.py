@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoints import Weights, weights_of
-from ..errors import InputError, ModelInvalidError
+from ..errors import ModelInvalidError
 from ..models import ModelFolder
-from ..reranking.residual import is_residual
 from .exporting import Graph
 from .model import Encoder, JointBranch, Layer, Reranker, new_reranker
+from .starting import check_can_start
 
-__all__ = ["Thawed", "check_can_start", "thaw"]
+__all__ = ["Thawed", "thaw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,6 @@ class Thawed:
     def graph(self, branch: JointBranch) -> Graph:
         """Return the whole model with another joint branch, ready to be exported."""
         return Graph(self.encoder, branch, self.rarity, self.bias).eval().requires_grad_(False)
-
-
-def check_can_start(folder: ModelFolder) -> None:
-    """Refuse a model that training cannot start from.
-
-    Raises:
-        InputError: it is of another kind.
-    """
-    if not is_residual(folder.json("config.json", required=False)) or folder.onnx() is None:
-        raise InputError(
-            f"training starts from minilm-l6 or from a model that was trained from it; {folder.name} is of "
-            "another kind"
-        )
 
 
 def thaw(folder: ModelFolder) -> Thawed:

@@ -28,7 +28,7 @@ Outcome = Literal["helped", "unclear", "harmed", "below stage 1"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How training goes. Rates are those of the shipped model's recipe, divided for few queries.
+    """How training goes. Rates are about half of those that the shipped model was trained with.
 
     Attributes:
         groups: queries a step, each with one positive and its negatives.
