@@ -1,12 +1,16 @@
-"""A real server on a loopback port, in a thread of this process."""
+"""A real server on a loopback port, in a thread of this process or as a process of its own."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -46,3 +50,54 @@ def serving(settings: ServerSettings | None = None, app: FastAPI | None = None) 
         server.should_exit = True
         thread.join(60)
         assert not thread.is_alive()
+
+
+def command(
+    folder: Path | None, *arguments: str | Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run ``secondpass`` in a folder, with no settings but those given."""
+    return subprocess.run(
+        [sys.executable, "-m", "secondpass", *map(str, arguments)],
+        cwd=folder,
+        env=_environment(variables),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@contextmanager
+def process(
+    *arguments: str | Path, folder: Path | None = None, **variables: str
+) -> Iterator[tuple[str, list[str]]]:
+    """Run ``secondpass serve`` on a free port; give its address and what it says on stderr, as it comes."""
+    server = subprocess.Popen(
+        [sys.executable, "-m", "secondpass", "serve", *map(str, arguments), "--port", "0"],
+        cwd=folder,
+        env=_environment(variables),
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    assert server.stderr is not None
+    lines = [server.stderr.readline()]
+    assert lines[0].startswith("secondpass at http"), lines[0] + server.stderr.read()
+    reading = threading.Thread(target=lambda stream: lines.extend(stream), args=(server.stderr,))
+    reading.start()
+    try:
+        yield lines[0].split()[2].rstrip(";"), lines
+    finally:
+        server.terminate()
+        assert server.wait(60) == 0
+        reading.join(60)
+        server.stderr.close()
+
+
+def _environment(variables: dict[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SECONDPASS_")}
+    return {
+        **kept,
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONWARNINGS": "error",
+        "PYTHONIOENCODING": "utf-8",
+        **variables,
+    }

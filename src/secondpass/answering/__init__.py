@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from .asking import MOST_TOKENS, Asked, answer, prepare, write
-from .llms import load_llm
+from .llms import check_llm, load_llm
 from .shapes import shape
 from .values import (
     NOT_IN_DOCUMENTS,
@@ -39,6 +39,7 @@ __all__ = [
     "SupportsUsage",
     "Usage",
     "answer",
+    "check_llm",
     "load_llm",
     "prepare",
     "shape",

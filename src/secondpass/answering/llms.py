@@ -7,7 +7,7 @@ from pathlib import Path
 from ..errors import InputError
 from .values import Llm
 
-__all__ = ["CONTEXT_WINDOW", "load_llm"]
+__all__ = ["CONTEXT_WINDOW", "check_llm", "load_llm"]
 
 CONTEXT_WINDOW = 4096
 """Tokens, where nothing else is said: what Ollama gives a model by default, and cuts a longer prompt to."""
@@ -44,10 +44,30 @@ def load_llm(
         from .endpoint import Endpoint
 
         return Endpoint(url, model, context_window=context_window)
-    from .gguf import Gguf, packaged_model
+    from .gguf import Gguf
 
+    return Gguf(_file(llm), context_window=context_window)
+
+
+def check_llm(llm: str = "auto", *, url: str | None = None) -> None:
+    """Refuse what ``load_llm`` would, as far as that can be told without opening a model or asking a server.
+
+    Raises:
+        InputError, MissingExtraError, ModelNotFoundError, ModelInvalidError: as for ``load_llm``.
+    """
+    if llm in ("auto", "none", "endpoint"):
+        load_llm(llm, url=url, model="any")
+        return
+    from .gguf import check
+
+    check(_file(llm))
+
+
+def _file(llm: str) -> Path:
     if llm == "local":
-        return Gguf(packaged_model(), context_window=context_window)
+        from .gguf import packaged_model
+
+        return packaged_model()
     if llm.lower().endswith(".gguf"):
-        return Gguf(Path(llm).expanduser(), context_window=context_window)
+        return Path(llm).expanduser()
     raise InputError(f"the LLM must be auto, none, local, endpoint or the path of a .gguf file, got {llm!r}")

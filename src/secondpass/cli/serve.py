@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -42,7 +43,7 @@ def command(
         typer.Option(
             "--reranker",
             metavar="NAME",
-            help="Stage 2: auto, none, a name or a folder; repeatable, the first leads. [default: auto]",
+            help="Stage 2: auto, none, gated, a name or a folder; repeatable, the first leads. [default: auto]",
             show_default=False,
         ),
     ] = None,
@@ -89,6 +90,11 @@ def command(
     candidates: options.Candidates = None,
     stage1: options.Stage1 = None,
     precision: options.Precision = None,
+    min_precision: options.MinPrecision = None,
+    llm: options.LlmName = None,
+    llm_url: options.LlmUrl = None,
+    llm_model: options.LlmModel = None,
+    llm_window: options.LlmWindow = None,
     cache: options.Cache = None,
     workers: Annotated[
         int | None,
@@ -133,6 +139,11 @@ def command(
         "candidates": candidates,
         "stage1": stage1,
         "precision": precision,
+        "min_precision": min_precision,
+        "llm": llm,
+        "llm_url": llm_url,
+        "llm_model": llm_model,
+        "llm_window": llm_window,
         "cache": cache,
         "quiet": quiet,
     }
@@ -142,10 +153,13 @@ def command(
     wanted = ServerSettings(
         index=None if rerank_only else chosen.index,
         reranker=chosen.reranker,
-        rerankers=tuple((reranker or [])[1:]),
+        rerankers=_named(reranker, chosen),
         candidates=chosen.candidates,
         stage1=chosen.stage1,
         precision=chosen.precision,
+        gate=chosen.gate,
+        gated=chosen.gated,
+        min_precision=chosen.min_precision,
         cache=chosen.cache,
         llm=chosen.llm,
         llm_url=chosen.llm_url,
@@ -165,6 +179,17 @@ def command(
     return 0
 
 
+def _named(given: list[str] | None, chosen: Settings) -> tuple[str, ...]:
+    """Return what requests may name besides the first; `gated` needs a gate and asks for its re-ranker."""
+    further = (given or [])[1:]
+    if settings.GATED in further and chosen.gate is None:
+        raise SettingsError(
+            "a re-ranker is 'gated', but no gate is set; fit one with: secondpass worth-it --write"
+        )
+    behind = [] if chosen.gate is None else [chosen.gate.reranker]
+    return tuple(each for each in (*further, *behind) if each != settings.GATED)
+
+
 def _limits(documents: int | None, requests: int | None, seconds: float | None) -> Limits:
     from ..ext.server import Limits
 
@@ -180,6 +205,9 @@ def _serve(wanted: ServerSettings, chosen: Settings, log_json: bool) -> None:
     from ..ext.server import create_app
 
     app = create_app(wanted)  # first of all: it says where a package is missing
+    from ..answering import check_llm
+
+    check_llm(wanted.llm, url=wanted.llm_url)
     from ..ext.server.logs import configure
     from ..ext.server.running import address_of, listen, run
     from ..ext.server.telemetry import export_spans
@@ -201,13 +229,29 @@ def _announce(url: str, wanted: ServerSettings, chosen: Settings) -> None:
     where = "re-ranking only, no index" if wanted.index is None else f"index {wanted.index}"
     if wanted.index is not None and not wanted.index.is_dir():
         where += " (not there yet: the first document makes it)"
-    _say(f"secondpass at {url}; {where}; stage 2 {wanted.reranker}")
+    _say(f"secondpass at {url}; {where}; stage 2 {_stage2(wanted)}")
     _say(f"  page {url}/   API {url}/docs   re-rank {url}/v2/rerank, /v1/rerank, /rerank")
+    if wanted.llm != "none" and (wanted.llm != "auto" or wanted.llm_url is not None):
+        _say(f"  answers {url}/v1/answer, written by {_writer(wanted)}")
     if wanted.api_key is not None:
         _say("  every request needs the API key: Authorization: Bearer KEY")
     elif wanted.insecure:
         _say("  WARNING: everyone who reaches this address can use it (--insecure)")
     _say("  Ctrl-C stops it")
+
+
+def _stage2(wanted: ServerSettings) -> str:
+    asked = f"{wanted.reranker} (let through by the gate)" if wanted.gated else wanted.reranker
+    return asked if wanted.min_precision is None else f"{asked}, precision {wanted.min_precision:g}"
+
+
+def _writer(wanted: ServerSettings) -> str:
+    """Name the language model; of a URL no more than its host, since the rest may hold a key."""
+    if wanted.llm in ("auto", "endpoint"):
+        return (
+            f"{wanted.llm_model or 'the model'} at {urlsplit(wanted.llm_url or '').netloc.rpartition('@')[2]}"
+        )
+    return "the local model" if wanted.llm == "local" else Path(wanted.llm).name
 
 
 def _key(file: str | None) -> str | None:

@@ -21,6 +21,7 @@ from ...index import Index, Progress
 from ...loading import read
 from ...types import Document, MetadataValue
 from .errors import ApiError, JsonAnswer
+from .holder import Holder
 from .jobs import Failure, Job, Writer
 from .replies import refusals
 from .security import allowed_path
@@ -93,6 +94,7 @@ _MULTIPART = {
 def router(state: State) -> APIRouter:
     """Return the routes that write."""
     writer = Writer()
+    holder: Holder = state.parts["index"]
     folder = state.settings.index
 
     @asynccontextmanager
@@ -105,7 +107,7 @@ def router(state: State) -> APIRouter:
     routes = APIRouter(tags=["write"], lifespan=lifespan)
 
     def line_up(work: Work) -> Job:
-        return writer.submit(_on(folder, work))
+        return writer.submit(_on(folder, holder, work))
 
     async def answered(job: Job, wait: bool) -> JsonAnswer:
         if not wait:
@@ -153,12 +155,13 @@ def router(state: State) -> APIRouter:
     return routes
 
 
-def _on(folder: Path | None, work: Work) -> Callable[[Job], None]:
+def _on(folder: Path | None, holder: Holder, work: Work) -> Callable[[Job], None]:
     """Return the work with the index open for it; one is made where there is none."""
     if folder is None:
         raise ApiError(503, "index_missing", "this server was started without an index; it only re-ranks")
 
     def run(job: Job) -> None:
+        holder.wait_for_folder()
         with Index.open(folder) as index:
             work(index, job)
 

@@ -129,8 +129,10 @@ class _Store:
         if self._settings.judgments is not None:
             return self._settings.judgments
         if self._settings.index is not None:
-            with self._holder.lent():  # nothing is written beside an index that is not there
-                return self._settings.index / FOLDER
+            with self._holder.lent() as opened:  # nothing is written beside an index that is not there
+                if opened.index.path.is_dir():
+                    return self._settings.index / FOLDER
+            raise ApiError(503, "index_away", "the folder of the index is away; ask again later", 1)
         raise ApiError(503, "index_missing", "this server was started without an index; it only re-ranks")
 
     def _passage(self, passage_id: str) -> Passage | None:

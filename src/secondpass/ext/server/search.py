@@ -11,20 +11,21 @@ from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from ... import shapes
+from ...calibration import weeded
 from ...comparison import summarize
 from ...engine import Engine
 from ...types import Reranker
+from .deciding import OFF, Chosen, MinPrecision, RerankerName, chosen
 from .errors import ApiError, JsonAnswer
-from .holder import Holder, calibrations
+from .holder import Holder, calibrations, probabilities
 from .replies import refusals
 from .search_answers import CompareAnswer, SearchAnswer
 from .state import State
 
-__all__ = ["OFF", "Count", "counts_of", "router"]
+__all__ = ["Count", "counts_of", "router"]
 
 HITS = 3
 Count = Annotated[int, Field(ge=1, le=2**31)]
-OFF = "none"
 
 
 class Counted(Protocol):
@@ -51,7 +52,8 @@ class _Asked(BaseModel):
 class SearchBody(_Asked):
     """What to search for."""
 
-    reranker: Annotated[str | None, Field(description="`none` turns stage 2 off.")] = None
+    reranker: RerankerName = None
+    min_precision: MinPrecision = None
 
 
 class CompareBody(_Asked):
@@ -80,10 +82,9 @@ def router(state: State) -> APIRouter:
     )
     async def search(body: SearchBody) -> JsonAnswer:
         counts = counts_of(state, body)
-        name = body.reranker or state.settings.reranker
-        reader = None if name == OFF else await state.rerankers.get(name)
+        stage2 = await chosen(state, body)
         cancel = threading.Event()
-        found = await state.work.run(_search, state, holder, body, counts, reader, cancel, cancel=cancel)
+        found = await state.work.run(_search, state, holder, body, counts, stage2, cancel, cancel=cancel)
         return JsonAnswer(found)
 
     @routes.post(
@@ -109,12 +110,12 @@ def _search(
     holder: Holder,
     body: SearchBody,
     counts: tuple[int, int],
-    reader: Reranker | None,
+    stage2: Chosen,
     cancel: threading.Event,
 ) -> dict[str, Any]:
     with holder.lent() as opened:
-        engine = holder.engine(opened, body.stage1 or state.settings.stage1, reader)
-        result = engine.search(
+        warm = holder.warm(opened, body.stage1 or state.settings.stage1, stage2.reader, stage2.gate)
+        result = warm.engine.search(
             body.query,
             counts[0],
             candidates=counts[1],
@@ -122,8 +123,11 @@ def _search(
             deadline_ms=body.deadline_ms,
             cancel=cancel,
         )
-    shape = shapes.search_result(result, counts[1])
-    return {**shape, "min_precision": None, "nothing_relevant": False}
+    told: dict[str, Any] = {"min_precision": None, "nothing_relevant": False}
+    if stage2.precision is not None:
+        result, bar = weeded(result, warm.found, stage2.precision)
+        told = {"min_precision": bar.shape(), "nothing_relevant": not result.hits}
+    return {**shapes.search_result(result, counts[1]), **told}
 
 
 def _compare(
@@ -140,7 +144,7 @@ def _compare(
             None,
             counts[1],
             body.stage1 or state.settings.stage1,
-            calibrations(opened, readers),
+            probabilities(calibrations(opened, readers)),
             cache=opened.cache,
         )
         found = engine.compare(

@@ -74,6 +74,15 @@ class _Read(BaseModel):
     timings_ms: Milliseconds
 
 
+class MinPrecisionShape(BaseModel):
+    """What hits had to reach: a probability, how many lay below it, and the best there was."""
+
+    precision: float
+    threshold: float
+    left_out: int
+    best_probability: float | None
+
+
 class SearchAnswer(_Read):
     """``search --json``."""
 
@@ -83,7 +92,7 @@ class SearchAnswer(_Read):
     candidates: int
     gated: bool
     hits: list[HitShape]
-    min_precision: float | None
+    min_precision: MinPrecisionShape | None
     nothing_relevant: bool
 
 

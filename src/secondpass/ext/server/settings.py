@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...arguments import checked_precision, checked_stage1
 from ...errors import SettingsError
+from ...gating import Gate
 
 __all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "Limits", "ServerSettings", "is_loopback"]
 
@@ -69,6 +70,10 @@ class ServerSettings:
         aliases: accept names that are no model of ours (``rerank-v3.5``) and take ``reranker`` for them.
         any_model: whether a request may name any model that is on this machine.
         candidates, stage1, precision: as for ``secondpass search``.
+        gate: asked first where a request wants the re-ranker ``gated``; that re-ranker is the gate's.
+        gated: whether requests that name no re-ranker want it.
+        min_precision: share of hits that must be relevant, above 0 and at most 1, where a request says
+            nothing else; the index must be calibrated.
         cache: whether searches keep the scores that the re-ranker gave beside the index.
         host, port: where it listens; needed for checks of the Host header and of the key.
         api_key: that every request must bring; None asks for none.
@@ -92,6 +97,9 @@ class ServerSettings:
     candidates: int = 20
     stage1: str = "dense"
     precision: str = "int8"
+    gate: Gate | None = None
+    gated: bool = False
+    min_precision: float | None = None
     cache: bool = True
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
@@ -118,6 +126,7 @@ class ServerSettings:
         """
         checked_stage1(self.stage1)
         checked_precision(self.precision)
+        self._check_decisions()
         if self.api_key is not None:
             _check_key(self.api_key)
         elif not is_loopback(self.host) and not self.insecure:
@@ -132,6 +141,17 @@ class ServerSettings:
             raise SettingsError(f"batch_ms must be 0 to 1000 milliseconds, got {self.batch_ms}")
         if self.workers is not None and self.workers < 1:
             raise SettingsError(f"workers must be at least 1, got {self.workers}")
+
+    def _check_decisions(self) -> None:
+        if self.gated and self.gate is None:
+            raise SettingsError("no gate is set; fit one with: secondpass worth-it --write")
+        if self.gated and self.gate is not None and self.gate.stage1 != self.stage1:
+            raise SettingsError(
+                f"the gate was fitted on {self.gate.stage1} scores, stage 1 is {self.stage1}; search "
+                f"{self.gate.stage1}, or fit the gate again: secondpass worth-it --write"
+            )
+        if self.min_precision is not None and not 0 < self.min_precision <= 1:
+            raise SettingsError(f"min_precision must be above 0 and at most 1, got {self.min_precision}")
 
 
 def is_loopback(host: str) -> bool:

@@ -76,7 +76,7 @@ async function ask() {
   try {
     const body = { query: wanted.q, k: candidates, candidates, stage1: wanted.stage1, where: filter(wanted.where) };
     if (wanted.reranker === "none") {
-      const found = await call("POST", "/v1/search", { ...body, reranker: "none" }, control.signal);
+      const found = await call("POST", "/v1/search", { ...body, reranker: "none", min_precision: null }, control.signal);
       answer = { query: wanted.q, first: { hits: found.hits, how: found.stage1, timings: found.timings_ms }, second: null };
     } else {
       const names = wanted.reranker === "auto" ? {} : { rerankers: [wanted.reranker] };
