@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -13,10 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ... import models
 from ...catalogue import EMBEDDER
 from ...embedding import MAX_CHARACTERS, load_embedder
-from ...errors import ModelNotFoundError
+from ...errors import IndexMissingError, ModelNotFoundError
 from ...tokenizing import clean, load_tokenizer
 from ...types import Embedder
 from .errors import ApiError, JsonAnswer
+from .holder import Holder
 from .replies import refusals
 from .settings import ServerSettings
 from .state import State
@@ -35,7 +37,9 @@ class EmbeddingsBody(BaseModel):
     input: Annotated[
         str | list[str], Field(description="A text or several; of a long one the model's window is read.")
     ]
-    model: Annotated[str | None, Field(description="An embedder of this machine.")] = None
+    model: Annotated[
+        str | None, Field(description="An embedder of this machine; without one, that of the index.")
+    ] = None
     encoding_format: Annotated[
         Literal["float", "base64"], Field(description="base64 is of little-endian float32.")
     ] = "float"
@@ -69,7 +73,7 @@ class EmbeddingsAnswer(BaseModel):
 
 def router(state: State) -> APIRouter:
     """Return the route."""
-    embedders = _Embedders(state.settings)
+    embedders = _Embedders(state.settings, state.parts["index"])
     routes = APIRouter(tags=["embeddings"])
 
     @routes.post(
@@ -89,14 +93,17 @@ def router(state: State) -> APIRouter:
 class _Embedders:
     """The embedders of this machine by name, opened once; nothing is fetched, and a path is never taken."""
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, holder: Holder) -> None:
         self._settings = settings
+        self._holder = holder
         self._lock = threading.Lock()
         self._open: dict[str, Embedder] = {}
 
-    def name_of(self, asked: str | None) -> str:
-        """Return which embedder a request means; a name of nobody's is taken for the default's."""
-        if asked is None or not asked.strip() or models.is_name_of(asked, EMBEDDER):
+    def name_of(self, asked: str | None) -> str | None:
+        """Return which embedder a request means, None for that of the index, as is a name of nobody's."""
+        if asked is None or not asked.strip():
+            return None
+        if models.is_name_of(asked, EMBEDDER):
             return EMBEDDER
         known = next((each for each in models.known_models() if each.answers_to(asked)), None)
         if self._settings.any_model:
@@ -107,10 +114,17 @@ class _Embedders:
                 return known.name
         if known is not None or not self._settings.aliases:
             raise ApiError(404, "model_not_found", "that model embeds nothing here; leave model out")
-        return EMBEDDER
+        return None
 
-    def get(self, name: str) -> Embedder:
-        """Return an embedder, opened."""
+    def get(self, name: str | None) -> Embedder:
+        """Return an embedder, opened; for None that of the index, or our own where there is no index."""
+        if name is None and self._settings.index is not None:
+            try:
+                with self._holder.lent() as opened:
+                    return opened.index.embedder
+            except IndexMissingError:  # whoever makes one will make it with our own
+                pass
+        name = name or EMBEDDER
         with self._lock:
             if name not in self._open:
                 try:
@@ -138,7 +152,7 @@ def _texts(settings: ServerSettings, body: EmbeddingsBody) -> list[str]:
 
 def _answer(embedder: Embedder, texts: list[str], body: EmbeddingsBody) -> dict[str, Any]:
     if body.dimensions not in (None, embedder.dimension):
-        message = f"{embedder.name} has {embedder.dimension} dimensions; ask for these, or leave it out"
+        message = f"{_shown(embedder)} has {embedder.dimension} dimensions; ask for these, or leave it out"
         raise ApiError(422, "dimensions_unsupported", message)
     embed = embedder.embed_queries if body.input_type == "query" else embedder.embed_passages
     vectors = embed(texts)
@@ -155,9 +169,14 @@ def _answer(embedder: Embedder, texts: list[str], body: EmbeddingsBody) -> dict[
             }
             for place, row in enumerate(vectors)
         ],
-        "model": embedder.name,
+        "model": _shown(embedder),
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
+
+
+def _shown(embedder: Embedder) -> str:
+    """Return the name of an embedder; where that is a folder, not where it lies."""
+    return Path(embedder.name).name if Path(embedder.name).is_absolute() else embedder.name
 
 
 def _tokens(name: str, texts: list[str]) -> int:
