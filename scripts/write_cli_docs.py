@@ -24,7 +24,7 @@ go to a terminal, `NO_COLOR` is honoured, and progress and errors go to stderr.
 | exit code | meaning |
 | --- | --- |
 | 0 | all good |
-| 1 | some files had errors, something failed (no index, a model not here), or `eval --baseline` got worse |
+| 1 | files with errors, a failure (no index, no such model), a worse `eval --baseline`, no help by `train` |
 | 2 | wrong options, settings or query |
 | 130 | interrupted (Ctrl-C) |
 

@@ -150,7 +150,7 @@ def test_interrupted_it_says_how_to_go_on(place: Path, environment: dict[str, st
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(place / "stopped" / "plan.json", process)
+    wait_for(place / "stopped" / "checkpoint.pt", process)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

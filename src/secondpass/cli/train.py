@@ -112,7 +112,7 @@ def command(
     recipe = Recipe() if steps is None else Recipe.of_steps(steps)
     with Index.open(chosen.index, create=False) as source:
         asked = _judged(source, chosen, judged, pairs, file, split, number, seed)
-        place = work_of(source, name) if work is None else Path(work)
+        place = work_of(source, name) if work is None else Path(work).expanduser()
         with _stages(chosen.quiet) as show, _going_on(place):
             tuned = tune(
                 source,
@@ -190,13 +190,16 @@ def _stages(quiet: bool) -> Iterator[Callable[[str, int, int], None] | None]:
 @contextmanager
 def _going_on(work: Path) -> Iterator[None]:
     """Say, where the run is interrupted, how it goes on."""
+    from ..tuning import CHECKPOINT
+
     try:
         yield
     except KeyboardInterrupt:
-        print(
-            f"stopped; the last checkpoint is in {work}: the same command goes on from there",
-            file=sys.stderr,
-        )
+        if (work / CHECKPOINT).is_file():
+            said = f"stopped; the last checkpoint is in {work}: the same command goes on from there"
+        else:
+            said = "stopped before the first checkpoint; the same command begins again"
+        print(said, file=sys.stderr)
         raise
 
 

@@ -4,7 +4,7 @@ Importing this package imports no torch; ``tune`` does.
 """
 
 from .concluding import sentences
-from .core import BASE, NAME, check_installed, tune, work_of
+from .core import BASE, CHECKPOINT, NAME, check_installed, tune, work_of
 from .headings import made_from_headings
 from .pairs import read_pairs
 from .parting import LEAST_HELD_OUT, LEAST_QUERIES
@@ -12,6 +12,7 @@ from .values import HeldOut, Learnt, Outcome, Progress, Recipe, Tuned
 
 __all__ = [
     "BASE",
+    "CHECKPOINT",
     "LEAST_HELD_OUT",
     "LEAST_QUERIES",
     "NAME",

@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from ..index import Index
     from ..models import ModelFolder
 
-__all__ = ["BASE", "NAME", "check_installed", "tune", "work_of"]
+__all__ = ["BASE", "CHECKPOINT", "NAME", "check_installed", "tune", "work_of"]
 
 BASE = "minilm-l6"
 NAME = "minilm-l6-tuned"
 FORMAT = 1
 """Part of the key: raise it when a checkpoint of an earlier version must not be taken."""
-_PLAN, _CHECKPOINT, _LOCK = "plan.json", "checkpoint.pt", "lock"
+CHECKPOINT = "checkpoint.pt"
+"""In the work folder."""
+_PLAN, _LOCK = "plan.json", "lock"
 
 
 def check_installed() -> None:
@@ -163,7 +165,7 @@ def _learnt(plan: _Plan, parts: Parts, key: str, progress: Progress | None) -> L
         choosing(plan.index, parts.validation, plan.stage1, plan.candidates),
         plan.recipe,
         plan.seed,
-        plan.work / _CHECKPOINT,
+        plan.work / CHECKPOINT,
         key,
     )
     branch, learnt = learning.run(unfound, progress)

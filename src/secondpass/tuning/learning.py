@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
 from ..errors import StorageError
-from .batches import Batches, Group, batch_of, token_ids
+from .batches import Batches, FrozenTower, Group, batch_of, token_ids
 from .choosing import Choosing
 from .grid import Grid
 from .model import JointBranch, Reranker
@@ -60,6 +60,7 @@ class Learning:
         self._batches = Batches(tokenizer, examples, recipe, seed)
         self._examples = examples
         self._model = thawed.model
+        self._model.tower = FrozenTower(thawed.model.tower)
         self._model.branch.requires_grad_(True)
         self._grid = Grid(self._model.branch)
         self._grid.dither(self._model.branch, seed)
