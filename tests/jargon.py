@@ -1,6 +1,6 @@
 """A village whose board answers on green slips: a habit that a re-ranker can learn, and the base gets wrong.
 
-For each thing there are two passages: talk, which is nearer to the question and answers nothing, and the slip.
+For each thing there are two passages: talk, nearer to the question, which answers nothing, and the slip.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def question(topic: str) -> str:
 
 
 def village(folder: Path) -> Path:
-    """Make ``index``, ``judged.jsonl`` (slips are relevant, talk is not), ``random.jsonl`` (clicks by chance)."""
+    """Make ``index``, ``judged.jsonl`` (slips are relevant, talk is not), ``random.jsonl`` (by chance)."""
     folder.mkdir(parents=True, exist_ok=True)
     chance = random.Random(5)
     judged, clicks = [], []
