@@ -139,6 +139,7 @@ def test_killed_it_goes_on_and_ends_with_the_same_weights(
     assert found["training"]["checks"] == helped["training"]["checks"]
     graphs = [(place / "models" / name / "onnx" / "model.onnx").read_bytes() for name in (NAME, "again")]
     assert graphs[0] == graphs[1]
+    assert not (place / "work" / "checkpoint.pt").exists()
 
 
 def test_interrupted_it_says_how_to_go_on(place: Path, environment: dict[str, str]) -> None:

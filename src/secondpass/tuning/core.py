@@ -140,6 +140,7 @@ def tune(
         write_card(tuned, sentences(tuned))
         if said == "helped":
             install(tuned.folder, name)
+        (place / CHECKPOINT).unlink(missing_ok=True)  # 100 MB, and nothing is left to go on with
     return tuned
 
 
