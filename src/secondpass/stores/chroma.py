@@ -32,7 +32,7 @@ class ChromaStore:
     support one process searching a folder while another writes to it: a search may then miss what is new.
 
     Args:
-        folder: where Chroma keeps its files; made if missing.
+        folder: where Chroma keeps its files; made if missing, the one above it is not.
         dimension: length of a vector, at least 1.
 
     Raises:
@@ -115,7 +115,7 @@ def _opened(folder: Path) -> tuple[Any, int]:
     import chromadb
     from chromadb.config import Settings
 
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # not the one above: where the index was moved away, nothing may grow
     client = chromadb.PersistentClient(str(folder), settings=Settings(anonymized_telemetry=False))
     collection = client.get_or_create_collection(
         _COLLECTION,
