@@ -43,7 +43,7 @@ def command(
         typer.Option(
             "--reranker",
             metavar="NAME",
-            help="Stage 2: auto, none, gated, a name or a folder; repeatable, the first leads. [default: auto]",
+            help="Stage 2: auto, none, gated, a name or a folder; repeatable, first leads. [default: auto]",
             show_default=False,
         ),
     ] = None,
