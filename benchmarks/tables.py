@@ -226,8 +226,9 @@ def _ahead(given: Figures) -> str:
             "### Passages read ahead",
             "",
             f"{_where(given)}; `index --precompute` kept {kept['texts']:,} texts in "
-            f"{_number(kept['seconds'])} s, {_number(kept['kept_mb'])} MB ({kept['bytes_a_text']:,} bytes a text) beside an index of "
-            f"{_number(kept['index_mb'])} MB. Medians; the ratio is stage 2's, question by question, to "
+            f"{_number(kept['seconds'])} s, {_number(kept['kept_mb'])} MB "
+            f"({kept['bytes_a_text']:,} bytes a text) beside an index of {_number(kept['index_mb'])} MB. "
+            "Medians; the ratio is stage 2's, question by question, to "
             "`minilm-l6` over 20: median (quartiles).",
             "",
             _table(("re-ranker and candidates", "stage 2", "whole search", "times faster"), rows),

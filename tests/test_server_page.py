@@ -240,6 +240,8 @@ def test_a_line_leads_each_passage_to_its_new_place(opened: Opener, library: str
 def test_a_phone_has_the_lists_below_each_other_and_the_moves_in_words(opened: Opener, library: str) -> None:
     page = _asked(opened, library, size=NARROW)
     assert not page.locator("svg.moves").is_visible()
+    for side in ("before", "after"):
+        page.locator(f".{side}").wait_for(state="visible")
     boxes = [page.locator(f".{side}").bounding_box() for side in ("before", "after")]
     assert all(boxes)
     assert abs(boxes[0]["y"] - boxes[1]["y"]) > 100  # type: ignore[index]

@@ -174,13 +174,9 @@ class ResidualScorer:
             layer.reading(states, own, other + self._segment, starts)
         pooled = np.concatenate([states[own[:-1]], mean_states(states, own)], axis=1)
         native.norm(pooled, self._head_norm, _HEAD_EPSILON)
-        # one passage after the other, so that a logit does not depend on how many there are
-        return np.array(
-            [
-                (product(last, _gelu(product(hidden, each) + self._hidden.bias)) + self._last.bias)[0]
-                for each in pooled
-            ]
-        )
+        # not `@`: a row's sums must not depend on how many rows there are
+        inner = np.einsum("nj,ij->ni", pooled, hidden) + self._hidden.bias
+        return np.asarray(np.einsum("ni,i->n", _gelu(inner), last[0]) + self._last.bias[0])
 
 
 def _as_text(ids: Sequence[int]) -> Row:
