@@ -1,7 +1,7 @@
 """What reading passages ahead gives: stage 2 over 20 and 100 candidates, disk, and time to keep it up.
 
     python benchmarks/precompute.py --quick        # 1,000 passages, half a minute, written elsewhere
-    python benchmarks/precompute.py                # 10,000 passages, some four minutes
+    python benchmarks/precompute.py                # up to 10,000 passages, a minute and a half
 
 One index of real passages (Python's own documentation, or --corpus). `index --precompute` runs as a process
 of its own, as a user would. Then the same questions are searched through `Engine.search` with each setting

@@ -17,7 +17,6 @@ from ..checkpoints import Weights, norm_of
 from ..cores import for_each
 from ..inference import Floats, mean_states, unit
 from ..native import Encoder, Layer, Linear, Table, best_cosines
-from ..products import product
 
 __all__ = ["ResidualScorer", "is_residual"]
 
