@@ -40,7 +40,7 @@ def command(
         bool,
         typer.Option(
             "--precompute",
-            help="Also keep what --reranker late-interaction-1bit reads of each passage, some 5 KB.",
+            help="Also keep what --reranker late-interaction-1bit reads of each passage, some 6 KB.",
         ),
     ] = False,
     as_json: options.Json = False,
