@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from training.data import WORK
 from training.model import load_encoder, new_reranker
-from training.prepare import WORK
 from training.validate import ValidationSet
 
 

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.data import WORK
 from training.export import DESTINATION, export, load_graph
 from training.model import WIDTH, Encoder, additive, load_encoder
 from training.onnx_model import BATCH_TOKENS, ONE_ROW, OnnxReranker, pad
-from training.prepare import WORK
 
 
 def main() -> None:

@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from secondpass.tuning.alike import WORD, overlap, words
+from secondpass.tuning.alike import WORD
 
-__all__ = ["WORD", "Pool", "overlap", "rows", "shippable", "training_pool", "validation_pool", "words"]
+__all__ = ["WORD", "WORK", "Pool", "rows", "shippable", "training_pool", "validation_pool"]
+
+WORK = Path("training/work")
+"""What runs write: one folder each, and one for the data they share."""
 
 
 @dataclass(slots=True)

@@ -24,10 +24,10 @@ from ir_measures import nDCG
 from tokenizers import Tokenizer
 
 from secondpass.reranking import load_reranker
+from training.data import WORK
 from training.export import DESTINATION
 from training.model import load_encoder
 from training.onnx_model import OnnxReranker
-from training.prepare import WORK
 from training.states import encode, tokenize
 from training.validate import ValidationSet
 

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from secondpass.tuning.exporting import Graph, export
+from training.data import WORK
 from training.model import DEPTH, load_encoder, new_reranker
-from training.prepare import WORK
 
 NAME = "minilm-l6"
 DESTINATION = Path("src/secondpass/weights") / NAME

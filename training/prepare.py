@@ -16,18 +16,22 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from training.data import Pool, overlap, training_pool, validation_pool, words
+from training.data import WORK, Pool, training_pool, validation_pool
+from training.mining import Side, mine
 from training.model import DEPTH, Encoder, load_encoder
 from training.states import States, encode, tokenize
 
-WORK = Path("training/work")
-WEAK = ("win32_docs", "python_peps", "powershell_docs", "freecodecamp_guides")
 VOCABULARY = 30522
-OUTSIDE = -2.0  # instead of the cosine of a passage from another corpus
 CORPUS = {  # sets whose passages could stand in one corpus
     **dict.fromkeys(("nq_qed", "clapnq", "boolq_dev"), "natural questions"),
     **dict.fromkeys(("squad11_dev", "squad2_dev_half"), "squad dev"),
 }
+STAGES = (  # groups; whether all sets are one corpus; who finds the negatives
+    ("pool", True, ("dense",)),
+    ("corpus", False, ("dense",)),
+    ("lexical", False, ("bm25",)),
+    ("hybrid", False, ("dense", "bm25")),
+)
 
 
 def main() -> None:
@@ -49,8 +53,7 @@ def main() -> None:
     torch.set_num_threads(2)
     if options.mine_only:
         pool = training_pool(options.data, config["data"]["sets"], config["seed"])
-        vectors = [States(folder / name).pooled for name in ("queries", "passages")]
-        write_groups(pool, *vectors, config["data"], folder)
+        write_groups(pool, config["data"], folder)
         return
     tokenizer = Tokenizer.from_file(str(options.base / "tokenizer.json"))
     tokenizer.no_truncation()
@@ -74,91 +77,41 @@ def prepare_training(
     passage_ids = tokenize(tokenizer, pool.passages, settings["passage_tokens"])
     query_ids = tokenize(tokenizer, pool.queries, settings["query_tokens"])
     np.save(folder / "rarity.npy", rarity(passage_ids))
-    queries = encode(encoder, query_ids, depth, folder / "queries")
+    encode(encoder, query_ids, depth, folder / "queries")
     say(start, "queries encoded")
-    passages = encode(encoder, passage_ids, depth, folder / "passages")
+    encode(encoder, passage_ids, depth, folder / "passages", deeper=settings.get("deeper", False))
     say(start, f"passages encoded, {sum(map(len, passage_ids))} tokens")
-    write_groups(pool, queries, passages, settings, folder)
+    write_groups(pool, settings, folder)
     say(start, "negatives mined")
 
 
-def write_groups(
-    pool: Pool, queries: np.ndarray, passages: np.ndarray, settings: dict[str, Any], folder: Path
-) -> None:
-    """Write ``groups-pool.npz`` and ``groups-corpus.npz``: negatives from anywhere, or like the positive's.
+def write_groups(pool: Pool, settings: dict[str, Any], folder: Path) -> None:
+    """Write the groups: ``pool`` and ``corpus`` of dense search, ``lexical`` of BM25, ``hybrid`` of both.
 
     In one pool of all sets, a passage's style alone tells much about whether it belongs to a query of a given
     set. A real corpus gives no such hint, and neither do negatives from the same one.
     """
     facts: dict[str, Any] = {"queries": len(pool.queries), "passages": len(pool.passages)}
-    corpora = np.unique(
-        [CORPUS.get(name, name) for name in [*pool.source, *pool.passage_source]], return_inverse=True
-    )[1]
-    everywhere = np.zeros_like(corpora)
-    for name, corpus in (("pool", everywhere), ("corpus", corpora)):
-        sides = np.split(corpus, [len(pool.queries)])
-        query, positive, negatives, ranks = mine(
-            pool, (queries, passages), (sides[0], sides[1]), settings["dense_depth"], settings["negatives"]
-        )
-        np.savez(folder / f"groups-{name}.npz", query=query, positive=positive, negatives=negatives)
+    sets = [[CORPUS.get(name, name) for name in each] for each in (pool.source, pool.passage_source)]
+    names = sorted({*sets[0], *sets[1]})
+    saved = [States(folder / name) for name in ("queries", "passages")]
+    for name, one, stages in STAGES:
+        sides = [
+            Side(kept.pooled, kept.texts(), np.array([0 if one else names.index(each) for each in own]))
+            for kept, own in zip(saved, sets, strict=True)
+        ]
+        groups, ranks = mine(pool, *sides, settings["dense_depth"], settings["negatives"], stages)
+        source = np.array([list(settings["sets"]).index(pool.source[at]) for at in groups["query"]])
+        np.savez(folder / f"groups-{name}.npz", **groups, source=source)
         facts[name] = {
-            "pairs": len(query),
+            "pairs": len(ranks),
             "pairs_by_set": {
-                each: int(sum(pool.source[at] == each for at in query)) for each in settings["sets"]
+                each: int(sum(pool.source[at] == each for at in groups["query"])) for each in settings["sets"]
             },
             "positive_is_dense_top_1": float((ranks == 0).mean()),
-            "in_top_20": float((ranks < 20).mean()),
+            "in_dense_top_20": float(((ranks >= 0) & (ranks < 20)).mean()),
         }
     (folder / "facts.json").write_text(json.dumps(facts, indent=1))
-
-
-def mine(
-    pool: Pool,
-    vectors: tuple[np.ndarray, np.ndarray],
-    corpora: tuple[np.ndarray, np.ndarray],
-    depth: int,
-    keep: int,
-) -> tuple[np.ndarray, ...]:
-    """Hard negatives: the dense top of the query's corpus, less what may be a positive nobody labelled.
-
-    A pair whose positive stage 1 does not find within ``depth`` is dropped: no re-ranker would ever see it.
-    """
-    bags = [words(text) for text in pool.passages]
-    found: list[tuple[int, int, list[int], int]] = []
-    for start in range(0, len(vectors[0]), 1000):
-        part = slice(start, start + 1000)
-        cosines = vectors[0][part] @ vectors[1].T
-        cosines[corpora[0][part, None] != corpora[1][None]] = OUTSIDE
-        tops = np.argpartition(-cosines, depth, axis=1)[:, :depth]
-        for row, top in enumerate(tops):
-            order = top[np.argsort(-cosines[row, top])].tolist()
-            for positive in set(pool.positives[start + row]) & set(order):
-                negatives = plausible(pool, start + row, positive, order, cosines[row], bags)[:keep]
-                if len(negatives) >= keep // 2:
-                    found.append((start + row, positive, negatives, order.index(positive)))
-    table = np.full((len(found), keep), -1, np.int32)
-    for row, (_, _, negatives, _) in enumerate(found):
-        table[row, : len(negatives)] = negatives
-    columns = [np.array([each[at] for each in found], np.int32) for at in (0, 1, 3)]
-    return columns[0], columns[1], table, columns[2]
-
-
-def plausible(
-    pool: Pool, query: int, positive: int, order: list[int], cosines: np.ndarray, bags: list[frozenset[str]]
-) -> list[int]:
-    """Those of ``order`` that may serve as negatives for this pair.
-
-    Passages above the positive stay (they are what a re-ranker is for), unless far above it, and save in the
-    weak heading sets, where many sections answer the same heading.
-    """
-    near = cosines[positive] * 0.97 if pool.source[query] in WEAK else cosines[positive] + 0.15
-    return [
-        each
-        for each in order
-        if each not in pool.positives[query]
-        and OUTSIDE < cosines[each] <= near
-        and (each in pool.negatives[query] or overlap(bags[each], bags[positive]) < 0.75)
-    ]
 
 
 def prepare_validation(

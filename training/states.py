@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from secondpass.tuning.batches import FrozenTower
 from training.model import DEPTH, WIDTH, Encoder, additive, pooled
 
 BATCH_TOKENS = 1600  # small batches stay in the caches
@@ -22,41 +23,67 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[lis
 
 
 class States:
-    """Per text: ids (tokens,), bfloat16 states (tokens, width) at one depth, float32 pooled (width,)."""
+    """Per text: ids (tokens,), bfloat16 states (tokens, depths, width), float32 pooled (width,)."""
 
     def __init__(self, path: Path) -> None:
         saved = np.load(path.with_suffix(".npz"))
         self.ids, self.starts, self.pooled = saved["ids"], saved["starts"], saved["pooled"]
-        self._states = np.memmap(path.with_suffix(".bf16"), np.int16, "r", shape=(len(self.ids), WIDTH))
+        states = np.memmap(path.with_suffix(".bf16"), np.int16, "r")
+        self._states = states.reshape(len(self.ids), -1, WIDTH)
 
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def texts(self) -> list[np.ndarray]:
+        """The token ids of each text."""
+        return np.split(self.ids, self.starts[1:-1])
+
     def batch(self, texts: Sequence[int], limit: int = 512) -> tuple[Tensor, Tensor, Tensor]:
         """States (n, tokens, width) float32, ids (n, tokens) and mask (n, tokens), padded with zeros.
 
-        Of a text with more than ``limit`` tokens only the first ones are read.
+        Of a text with more than ``limit`` tokens only the first ones are read. Where several depths are kept,
+        the states are (n, tokens, depths, width).
         """
         starts, ends = (self.starts[np.asarray(texts) + step] for step in (0, 1))
         spans = list(zip(starts, np.minimum(ends, starts + limit), strict=True))
         longest = max(end - start for start, end in spans)
         ids = np.zeros((len(spans), longest), np.int64)
-        states = np.zeros((len(spans), longest, WIDTH), np.int16)
+        depths = self._states.shape[1]
+        states = np.zeros((len(spans), longest, depths, WIDTH), np.int16)
         for row, (start, end) in enumerate(spans):
             ids[row, : end - start] = self.ids[start:end]
             states[row, : end - start] = self._states[start:end]
         mask = torch.from_numpy((ids != 0).astype(np.float32))
-        return torch.from_numpy(states).view(torch.bfloat16).float(), torch.from_numpy(ids), mask
+        found = torch.from_numpy(states).view(torch.bfloat16).float()
+        return found.squeeze(2) if depths == 1 else found, torch.from_numpy(ids), mask
+
+
+class KeptTower(FrozenTower):
+    """A frozen tower that computes nothing for texts whose deeper states were kept."""
+
+    def forward(self, states: Tensor, mask: Tensor) -> list[Tensor]:
+        """Return the states at each depth, (n, tokens, width); ``states`` may hold them all already."""
+        return list(states.unbind(2)) if states.ndim == 4 else super().forward(states, mask)
 
 
 @torch.inference_mode()
 def encode(
-    encoder: Encoder, ids: Sequence[list[int]], depth: int = DEPTH, path: Path | None = None
+    encoder: Encoder,
+    ids: Sequence[list[int]],
+    depth: int = DEPTH,
+    path: Path | None = None,
+    deeper: bool = False,
 ) -> np.ndarray:
-    """Return the pooled texts (n, width); with ``path`` also write the `States` at this depth there."""
+    """Return the pooled texts (n, width); with ``path`` also write the `States` at this depth there.
+
+    With ``deeper`` those of the layers behind it are written too: a run that keeps the encoder frozen then
+    need not compute them at every step.
+    """
     starts = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
     found = np.zeros((len(ids), WIDTH), np.float32)
-    file = path and np.memmap(path.with_suffix(".bf16"), np.int16, "w+", shape=(starts[-1], WIDTH))
+    last = DEPTH if deeper else depth
+    shape = (int(starts[-1]), last + 1 - depth, WIDTH)
+    file = path and np.memmap(path.with_suffix(".bf16"), np.int16, "w+", shape=shape)
     for batch in by_length(ids):
         tokens = torch.zeros(len(batch), max(len(ids[text]) for text in batch), dtype=torch.long)
         for row, text in enumerate(batch):
@@ -66,7 +93,7 @@ def encode(
             states = encoder(tokens, additive(mask))
         found[batch] = pooled(states[-1].float(), mask).numpy()
         if file is not None:
-            kept = states[depth].bfloat16().view(torch.int16).numpy()
+            kept = torch.stack(states[depth : last + 1], 2).bfloat16().view(torch.int16).numpy()
             for row, text in enumerate(batch):
                 file[starts[text] : starts[text + 1]] = kept[row, : len(ids[text])]
     if path is not None:

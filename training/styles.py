@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from training.data import WORD, Pool, training_pool
+from training.data import WORD, WORK, Pool, training_pool
+from training.mining import WEAK, Groups
 from training.model import DEPTH, load_encoder
-from training.prepare import WEAK, WORK
 from training.states import encode, tokenize
 
 FUNCTION_WORDS = frozenset(
@@ -34,8 +34,6 @@ FUNCTION_WORDS = frozenset(
         """
     )
 )
-
-Groups = dict[str, np.ndarray]
 
 
 def keywords(question: str) -> str | None:
@@ -61,6 +59,7 @@ def as_keywords(
         "query": np.arange(len(rows), dtype=np.int32),
         "positive": groups["positive"][rows],
         "negatives": groups["negatives"][rows],
+        "source": groups["source"][rows],
     }
 
 
@@ -99,6 +98,7 @@ def in_pairs(
         "query": np.arange(count, dtype=np.int32),
         "positive": groups["positive"][rows],
         "negatives": np.array(negatives, dtype=np.int32),
+        "source": groups["source"][rows],
     }
 
 
@@ -114,7 +114,7 @@ def main() -> None:
     torch.set_num_threads(2)
     pool = training_pool(options.data, config["data"]["sets"], config["seed"])
     saved = np.load(folder / f"groups-{settings['of']}.npz")
-    groups: Groups = {name: saved[name] for name in ("query", "positive", "negatives")}
+    groups: Groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
     generator = np.random.default_rng([config["seed"], 5])
     texts, parts = list(pool.queries), [groups]
     for more, added in (

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from training.model import Batch, load_encoder, new_reranker
-from training.prepare import WORK
-from training.states import States
+from training.data import WORK
+from training.model import Batch, load_encoder, new_reranker, word_mask
+from training.states import KeptTower, States
 from training.validate import ValidationSet, validate
 
 
@@ -28,8 +28,13 @@ class Batches:
     """Groups of one positive and some negatives; a batch depends on the seed and the step alone."""
 
     def __init__(self, folder: Path, settings: dict[str, Any], seed: int) -> None:
-        saved = np.load(folder / f"groups-{settings['negatives_from']}.npz")
-        self.query, self.positive, self.negatives = saved["query"], saved["positive"], saved["negatives"]
+        names = settings["negatives_from"]
+        saved = [
+            np.load(folder / f"groups-{name}.npz") for name in ([names] if isinstance(names, str) else names)
+        ]
+        self.query, self.positive, self.negatives = (
+            np.concatenate([each[key] for each in saved]) for key in ("query", "positive", "negatives")
+        )
         self.queries, self.passages = (
             States(folder / settings.get("queries", "queries")),
             States(folder / "passages"),
@@ -37,14 +42,20 @@ class Batches:
         self.groups, self.hard, self.seed = settings["groups"], settings["hard_negatives"], seed
         self.hardest, self.random = settings["hardest_share"], settings["random_negatives"]
         self.limit = settings["passage_limit"]
+        self.negatives = self.negatives[:, : settings.get("deepest", self.negatives.shape[1])]
+        self.hidden = settings.get("hidden", 0.0)
         self.rarity = torch.from_numpy(np.load(folder / "rarity.npy"))
+        self.weights: np.ndarray | None = None
+        if settings.get("balance", 1.0) < 1.0:
+            source = np.concatenate([each["source"] for each in saved])
+            sizes = np.bincount(source)[source]
+            self.weights = sizes ** (settings["balance"] - 1.0)
 
     def batch(self, step: int) -> Batch:
         """Groups of a positive, hard negatives and random passages, the positive first in each."""
         start = step * self.groups
         epoch, offset = divmod(start, len(self.query) - self.groups)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.query))
-        chosen = order[offset : offset + self.groups]
+        chosen = self.order(epoch)[offset : offset + self.groups]
         generator = np.random.default_rng([self.seed, 1, step])
         passage: list[int] = []
         for group in chosen:
@@ -52,10 +63,25 @@ class Batches:
             passage += [int(self.positive[group]), *self.sample(self.negatives[group], generator), *others]
         owner = np.repeat(np.arange(self.groups), 1 + self.hard + self.random)
         return Batch(
-            *self.queries.batch(self.query[chosen]),
-            *self.passages.batch(passage, self.limit),
+            *self.hide(*self.queries.batch(self.query[chosen])),
+            *self.hide(*self.passages.batch(passage, self.limit)),
             torch.from_numpy(owner),
         )
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Every group once; where sets are balanced, as many of them as there are, drawn by their weights."""
+        generator = np.random.default_rng([self.seed, epoch])
+        if self.weights is None:
+            return generator.permutation(len(self.query))
+        return generator.choice(len(self.query), len(self.query), p=self.weights / self.weights.sum())
+
+    def hide(self, states: Tensor, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Hide some words, as if they were padding, so that no single one is relied on."""
+        if not self.hidden:
+            return states, ids, mask
+        gone = (torch.rand(ids.shape) < self.hidden) & (word_mask(ids) > 0)
+        gone &= (word_mask(ids) * ~gone).sum(1, keepdim=True) > 0  # a text keeps a word
+        return states, ids.masked_fill(gone, 0), mask.masked_fill(gone, 0.0)
 
     def sample(self, ordered: np.ndarray, generator: np.random.Generator) -> list[int]:
         """Some negatives; their probability falls off geometrically with their rank."""
@@ -68,7 +94,8 @@ class Run:
     """One training run: the model, its moving average, the optimizer, and the best checkpoint so far."""
 
     def __init__(self, config: dict[str, Any], base: Path) -> None:
-        self.settings, self.seed = config["train"], config["seed"]
+        self.settings = config["train"]
+        self.seed = self.settings.get("seed", config["seed"])
         self.folder = WORK / config["train"]["name"]
         self.folder.mkdir(parents=True, exist_ok=True)
         data = WORK / config["data"]["name"]
@@ -81,7 +108,8 @@ class Run:
         self.model = new_reranker(load_encoder(base), config["model"]["trained_layers"])
         if self.settings.get("start"):
             self.model.load_state_dict(torch.load(WORK / self.settings["start"], weights_only=True))
-        self.model.tower.requires_grad_(self.settings["rate_tower"] > 0)
+        if not self.settings["rate_tower"]:
+            self.model.tower = KeptTower(self.model.tower).requires_grad_(False)
         self.average = deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), betas=(0.9, 0.98))
         self.step, self.best, self.history = 0, 0.0, []
