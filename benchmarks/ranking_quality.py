@@ -3,10 +3,10 @@
     python benchmarks/ranking_quality.py --data ../shared/data/collections
 
 `--data` holds folders in BEIR layout (corpus.jsonl, queries.jsonl, qrels/test.tsv). Stage 1 is all-
-MiniLM-L6-v2 over title and text joined; stage 2 re-ranks its top 20. Where a folder has
-runs/BM25.tsv and qrels/full.tsv, it is a re-ranking pool: that run's top 100 is re-ranked. A
-document equal to the query (arguana) is dropped. Needs the extra `bench`. Vectors are cached under
---work; a second run is quick.
+MiniLM-L6-v2 over title and text joined; stage 2 re-ranks its top 20, or with `--depth 100` its top
+100 (ranking_quality_100.json). Where a folder has runs/BM25.tsv and qrels/full.tsv, it is a
+re-ranking pool: that run's top 100 is re-ranked. A document equal to the query (arguana) is
+dropped. Needs the extra `bench`. Vectors are cached under --work; a second run is quick.
 """
 
 from __future__ import annotations
@@ -192,9 +192,10 @@ def main() -> None:
         "dense": round(float(np.mean([row["dense"] for row in rows.values()])), 4),
         **{name: round(float(np.mean([row[name]["nDCG@10"] for row in rows.values()])), 4) for name in names},  # type: ignore[index]
     }
+    name = "ranking_quality" if arguments.depth == 20 else f"ranking_quality_{arguments.depth}"
     print(
         write(
-            "ranking_quality",
+            name,
             {"depth": arguments.depth, "limit": arguments.limit, "mean": mean, "collections": rows},
         )
     )
