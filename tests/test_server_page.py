@@ -343,3 +343,52 @@ def test_a_mark_is_kept_as_secondpass_judge_keeps_it(opened: Opener, library: st
     page.keyboard.press("u")
     page.locator(".after .judged").first.wait_for(state="detached")
     assert page.request.get(f"{library}/v1/judgments", params={"query": query}).json()["judgments"] == []
+
+
+def test_an_answer_is_quoted_above_the_lists_and_its_numbers_lead_to_the_passages(
+    opened: Opener, library: str
+) -> None:
+    page = opened(library)
+    page.keyboard.type("When do I get my deposit back after moving out?")
+    page.keyboard.press("Shift+Enter")
+    panel = page.locator("#answer")
+    panel.get_by_text("quoted word for word").wait_for()
+    assert "The deposit is returned within thirty days of moving out." in panel.locator(".text").inner_text()
+    assert page.locator("#results .row").count() > 2
+    assert Axe().run(page).violations_count == 0
+    source = panel.locator("ol .source").first
+    assert "lease.txt" in source.inner_text()
+    panel.locator(".text .source").first.click()
+    dialog = page.locator("dialog#passage[open]")
+    dialog.locator("mark").wait_for()
+    marked = " ".join(dialog.locator("mark").inner_text().split())
+    assert f"\u201c{marked}\u201d" in panel.locator(".text").inner_text()
+    page.keyboard.press("Escape")
+    page.locator("#hide-answer").click()
+    assert not panel.is_visible()
+
+
+def test_an_answer_keeps_to_the_filter_and_a_new_search_takes_it_away(opened: Opener, library: str) -> None:
+    page = _asked(opened, library, "&where=name%3Dbank.txt")
+    page.get_by_role("button", name="Answer", exact=True).click()
+    page.locator("#answer .facts").get_by_text("quoted").wait_for()
+    named = page.locator("#answer ol .source").all_inner_texts()
+    assert named
+    assert all("bank.txt" in each for each in named)
+    page.locator("#where").fill("")
+    page.keyboard.press("Enter")
+    page.locator(".after .row").first.get_by_text("lease.txt").wait_for()
+    assert not page.locator("#answer").is_visible()
+
+
+def test_an_answer_that_cannot_be_had_is_told(opened: Opener, tmp_path: Path) -> None:
+    (tmp_path / "lease.txt").write_text("The deposit is returned within thirty days.", encoding="utf-8")
+    with Index.open(tmp_path / "index") as index:
+        index.add([tmp_path / "lease.txt"])
+    process, url = _started(tmp_path / "index")
+    page = opened(f"{url}/?q=deposit")
+    page.locator("#results .row").first.wait_for()
+    _stopped(process)
+    page.get_by_role("button", name="Answer", exact=True).click()
+    page.get_by_role("alert").get_by_text("does not answer").wait_for()
+    assert not page.locator("#answer").is_visible()

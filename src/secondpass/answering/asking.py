@@ -225,9 +225,10 @@ def _written(asked: Asked, llm: Llm, limits: Limits, start: float) -> Generator[
     with _closed_after(llm.stream(asked.prompt, asked.most_tokens)) as pieces:
         for piece in pieces:
             limits.check()
-            first = first or _milliseconds(start)
-            said.append(piece)
-            yield piece
+            if piece:
+                first = first or _milliseconds(start)
+                said.append(piece)
+                yield piece
         usage, cut_off = _told(pieces)
     text = "".join(said).strip()
     if not text:

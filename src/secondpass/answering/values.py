@@ -55,8 +55,9 @@ class Llm(Protocol):
     def stream(self, messages: Sequence[Message], most_tokens: int) -> Iterator[str]:
         """Yield the answer as it is written, at most ``most_tokens`` tokens.
 
-        Closing the iterator ends the work. Raises LlmError where the model cannot be reached, refuses, or
-        breaks off; what it said until then has been yielded.
+        An empty piece says that the model still reads: who listens can see whether to go on. Closing the
+        iterator ends the work. Raises LlmError where the model cannot be reached, refuses, or breaks off;
+        what it said until then has been yielded.
         """
         ...
 

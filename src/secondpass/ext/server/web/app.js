@@ -1,5 +1,6 @@
 // The page: what is asked stands in the address, what is answered in the lists.
 
+import { hideAnswer, showAnswer } from "./answer.js";
 import { call } from "./api.js";
 import { make } from "./dom.js";
 import { listenForFiles } from "./documents.js";
@@ -66,6 +67,7 @@ function filter(text) {
 
 async function ask() {
   asking?.abort();
+  hideAnswer();
   const wanted = read();
   problem(null);
   if (!wanted.q) { answer = null; render(); return; }
@@ -94,6 +96,22 @@ async function ask() {
     problem(error);
   } finally {
     if (asking === control) at("results").removeAttribute("aria-busy");
+  }
+}
+
+async function write() {
+  const wanted = read();
+  if (!wanted.q) { fields.q.focus(); return; }
+  remember(false);
+  if (answer?.query !== wanted.q) await ask();
+  if (!answer) return;
+  try {
+    const body = { query: wanted.q, k: Number(wanted.k), candidates: Number(wanted.candidates), stage1: wanted.stage1, where: filter(wanted.where) };
+    if (wanted.reranker !== "auto") body.reranker = wanted.reranker;
+    if (wanted.reranker === "none") body.min_precision = null;
+    await showAnswer(body, (hit, span) => openPassage(hit, marks, mark, span).catch(problem));
+  } catch (error) {
+    problem(error);
   }
 }
 
@@ -191,6 +209,9 @@ async function offer() {
 }
 
 at("ask").addEventListener("submit", (event) => { event.preventDefault(); remember(false); ask(); });
+at("ask-answer").addEventListener("click", write);
+at("hide-answer").addEventListener("click", hideAnswer);
+fields.q.addEventListener("keydown", (event) => { if (event.key === "Enter" && event.shiftKey) { event.preventDefault(); write(); } });
 for (const name of ["reranker", "stage1", "candidates", "where"]) fields[name].addEventListener("change", () => { remember(false); if (fields.q.value.trim()) ask(); });
 for (const name of ["candidates", "k"]) fields[name].addEventListener("input", tell);
 fields.k.addEventListener("input", render);
@@ -204,4 +225,4 @@ at("results").addEventListener("click", (event) => {
 theme(at("theme"));
 listenForFiles(problem, () => { if (fields.q.value.trim() && !isOpen()) ask(); });
 restore();
-offer().catch(problem).then(ask);
+offer().catch(problem).then(() => asking ?? ask()); // unless someone was quicker
