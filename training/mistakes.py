@@ -66,6 +66,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="weights of the current model")
+    parser.add_argument("--groups", type=int, default=20_000, help="how many are read, drawn by the seed")
     options = parser.parse_args()
     torch.set_num_threads(2)
     config: dict[str, Any] = tomllib.loads(options.config.read_text())
@@ -75,7 +76,7 @@ def main() -> None:
     data = WORK / config["data"]["name"]
     saved = np.load(data / "groups-hybrid.npz")
     groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
-    count = min(config["mining"]["groups"], len(groups["query"]))
+    count = min(options.groups, len(groups["query"]))
     rows = np.sort(np.random.default_rng([config["seed"], 6]).permutation(len(groups["query"]))[:count])
     found = by_model(model, groups, rows, data, config["train"]["passage_limit"])
     np.savez(data / "groups-model.npz", **found)

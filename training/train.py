@@ -43,6 +43,9 @@ class Batches:
         self.hardest, self.random = settings["hardest_share"], settings["random_negatives"]
         self.limit = settings["passage_limit"]
         self.negatives = self.negatives[:, : settings.get("deepest", self.negatives.shape[1])]
+        self.taught: np.ndarray | None = None
+        if settings.get("distil"):
+            self.taught = np.concatenate([each["taught"] for each in saved])
         self.hidden = settings.get("hidden", 0.0)
         self.rarity = torch.from_numpy(np.load(folder / "rarity.npy"))
         self.weights: np.ndarray | None = None
@@ -51,22 +54,30 @@ class Batches:
             sizes = np.bincount(source)[source]
             self.weights = sizes ** (settings["balance"] - 1.0)
 
-    def batch(self, step: int) -> Batch:
-        """Groups of a positive, hard negatives and random passages, the positive first in each."""
+    def batch(self, step: int) -> tuple[Batch, Tensor | None]:
+        """Groups of a positive, hard negatives and random passages, the positive first in each.
+
+        With them what a teacher makes of each, (groups, passages), where the groups were taught.
+        """
         start = step * self.groups
         epoch, offset = divmod(start, len(self.query) - self.groups)
         chosen = self.order(epoch)[offset : offset + self.groups]
         generator = np.random.default_rng([self.seed, 1, step])
         passage: list[int] = []
+        taught: list[np.ndarray] = []
         for group in chosen:
             others = generator.integers(len(self.passages), size=self.random).tolist()
-            passage += [int(self.positive[group]), *self.sample(self.negatives[group], generator), *others]
+            places = self.sample(self.negatives[group], generator)
+            passage += [int(self.positive[group]), *self.negatives[group][places].tolist(), *others]
+            if self.taught is not None:
+                taught.append(self.taught[group][np.concatenate([[0], 1 + places])])
         owner = np.repeat(np.arange(self.groups), 1 + self.hard + self.random)
-        return Batch(
+        batch = Batch(
             *self.hide(*self.queries.batch(self.query[chosen])),
             *self.hide(*self.passages.batch(passage, self.limit)),
             torch.from_numpy(owner),
         )
+        return batch, torch.from_numpy(np.stack(taught)) if taught else None
 
     def order(self, epoch: int) -> np.ndarray:
         """Every group once; where sets are balanced, as many of them as there are, drawn by their weights."""
@@ -83,11 +94,11 @@ class Batches:
         gone &= (word_mask(ids) * ~gone).sum(1, keepdim=True) > 0  # a text keeps a word
         return states, ids.masked_fill(gone, 0), mask.masked_fill(gone, 0.0)
 
-    def sample(self, ordered: np.ndarray, generator: np.random.Generator) -> list[int]:
-        """Some negatives; their probability falls off geometrically with their rank."""
-        ordered = ordered[ordered >= 0]
-        weights = self.hardest ** np.arange(len(ordered))
-        return generator.choice(ordered, self.hard, replace=False, p=weights / weights.sum()).tolist()
+    def sample(self, ordered: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Places of some negatives; their probability falls off geometrically with their rank."""
+        places = np.flatnonzero(ordered >= 0)
+        weights = self.hardest ** np.arange(len(places))
+        return generator.choice(places, self.hard, replace=False, p=weights / weights.sum())
 
 
 class Run:
@@ -111,6 +122,7 @@ class Run:
         if not self.settings["rate_tower"]:
             self.model.tower = KeptTower(self.model.tower).requires_grad_(False)
         self.average = deepcopy(self.model).requires_grad_(False)
+        self.anchor = deepcopy(self.average) if self.settings.get("distil") else None
         self.optimizer = torch.optim.AdamW(self.parameter_groups(), betas=(0.9, 0.98))
         self.step, self.best, self.history = 0, 0.0, []
 
@@ -137,11 +149,14 @@ class Run:
         torch.manual_seed(self.seed * 1_000_003 + self.step)  # dropout too depends on the step alone
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * self.rate()
-        batch = self.batches.batch(self.step)
+        batch, taught = self.batches.batch(self.step)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits, residual = self.model(batch, self.batches.rarity, self.settings["dropout"])
         logits = logits.float().view(self.batches.groups, -1)
         loss = self.loss(logits, residual.float())
+        if taught is not None:
+            share = self.settings["distil"]
+            loss = (1 - share) * loss + share * cross_entropy(logits, self.lesson(batch, taught))
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -170,6 +185,17 @@ class Run:
                 residual, torch.arange(groups) * size
             )
         return loss
+
+    def lesson(self, batch: Batch, taught: Tensor) -> Tensor:
+        """What to believe of each group, (groups, passages): the weights it began with and a teacher, mixed.
+
+        Their scores are brought to one spread within each group, and the mix to that of the former.
+        """
+        assert self.anchor is not None
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            began = self.anchor(batch, self.batches.rarity)[0].float().view(taught.shape)
+        mixed = standard(began) + self.settings["teacher_weight"] * standard(taught)
+        return (began.std(1, keepdim=True) * standard(mixed)).softmax(1).clone()
 
     def check(self) -> None:
         """Validate the averaged weights and keep them when they are the best so far."""
@@ -211,6 +237,11 @@ class Run:
             self.average.load_state_dict(kept["average"])
             self.optimizer.load_state_dict(kept["optimizer"])
             self.step, self.best, self.history = kept["step"], kept["best"], kept["history"]
+
+
+def standard(scores: Tensor) -> Tensor:
+    """Scores with mean 0 and deviation 1 in each row."""
+    return (scores - scores.mean(1, keepdim=True)) / (scores.std(1, keepdim=True) + 1e-6)
 
 
 def save(what: object, path: Path) -> None:
