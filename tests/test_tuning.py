@@ -26,12 +26,13 @@ from secondpass import CrossEncoder, Document, Index, models
 from secondpass.drift import built_in_text
 from secondpass.errors import InputError, StorageError
 from secondpass.evaluation.judgments import read_judged
+from secondpass.evaluation.significance import paired
 from secondpass.evaluation.values import Evaluation, Judged, Paired, Setting
 from secondpass.tokenizing import load_tokenizer
 from secondpass.tuning import HeldOut, Recipe, made_from_headings, read_pairs, tune
 from secondpass.tuning.batches import Batches
 from secondpass.tuning.choosing import choosing
-from secondpass.tuning.concluding import outcome
+from secondpass.tuning.concluding import beyond_chance, outcome
 from secondpass.tuning.exporting import export
 from secondpass.tuning.grid import Grid
 from secondpass.tuning.installing import write_config
@@ -367,9 +368,9 @@ def same(one: JointBranch, other: JointBranch) -> None:
 # Whether it helped
 
 
-def compared(base: tuple[float, float, float], stage1: float) -> HeldOut:
+def compared(base: tuple[float, float, float], p: float, stage1: float) -> HeldOut:
     low, difference, high = base
-    against_base = Paired(difference, low, high, 0.1, 1, 1, 1)
+    against_base = Paired(difference, low, high, p, 1, 1, 1)
     against_stage1 = Paired(stage1, stage1 - 0.1, stage1 + 0.1, 0.1, 1, 1, 1)
     empty = Evaluation(("nDCG@10",), (), (), (), "document", False, "", 20)
     settings = [Setting("dense", name) for name in ("none", "a", "b")]
@@ -377,17 +378,28 @@ def compared(base: tuple[float, float, float], stage1: float) -> HeldOut:
 
 
 @pytest.mark.parametrize(
-    ("base", "stage1", "said"),
+    ("base", "p", "stage1", "said"),
     [
-        ((0.001, 0.02, 0.04), 0.0, "helped"),
-        ((0.001, 0.02, 0.04), -0.01, "below stage 1"),
-        ((0.0, 0.02, 0.04), 0.1, "unclear"),
-        ((-0.04, -0.02, 0.0), 0.1, "unclear"),
-        ((-0.04, -0.02, -0.001), 0.1, "harmed"),
+        ((0.001, 0.02, 0.04), 0.04, 0.0, "helped"),
+        ((0.001, 0.02, 0.04), 0.04, -0.01, "below stage 1"),
+        ((0.001, 0.02, 0.04), 0.06, 0.1, "unclear"),
+        ((0.0, 0.02, 0.04), 0.04, 0.1, "unclear"),
+        ((-0.04, -0.02, 0.0), 0.04, 0.1, "unclear"),
+        ((-0.04, -0.02, -0.001), 0.06, 0.1, "unclear"),
+        ((-0.04, -0.02, -0.001), 0.04, 0.1, "harmed"),
     ],
 )
-def test_the_rule(base: tuple[float, float, float], stage1: float, said: str) -> None:
-    assert outcome(compared(base, stage1)) == said
+def test_the_rule(base: tuple[float, float, float], p: float, stage1: float, said: str) -> None:
+    assert outcome(compared(base, p, stage1)) == said
+
+
+def test_four_queries_of_twenty_are_no_proof_and_six_are() -> None:
+    def told(wins: int) -> Paired:
+        return paired([0.1 + 0.01 * each if each < wins else 0.0 for each in range(20)], [0.0] * 20)
+
+    assert told(4).low > 0  # the bootstrap's interval alone would take them for one
+    assert not beyond_chance(told(4))
+    assert beyond_chance(told(6))
 
 
 # At the door

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from ..evaluation.values import Paired
 from .held_out import MEASURES
 from .values import HeldOut, Outcome, Tuned
 
-__all__ = ["outcome", "sentences"]
+__all__ = ["beyond_chance", "outcome", "sentences"]
+
+CHANCE = 0.05
+"""Of a two-sided test: weights that are no better are installed half as often."""
+
+
+def beyond_chance(found: Paired) -> bool:
+    """Return whether a difference is more than chance: by the 95 % interval, and by the randomisation test.
+
+    With 20 queries of which few differ the interval alone says so too easily; the test is exact however few
+    they are (``benchmarks/false_installs.py``).
+    """
+    return (found.low > 0 or found.high < 0) and found.p < CHANCE
 
 
 def outcome(found: HeldOut) -> Outcome:
     """Return what the held-out queries say.
 
-    ``helped``: the 95 % interval of new less base lies above zero, and the new one's mean is not below that
-    of stage 1 alone. Only then are weights installed.
+    ``helped``: new less base lies above zero beyond chance, and the new one's mean is not below that of
+    stage 1 alone. Only then are weights installed.
     """
     name = MEASURES[0]
     difference = found.against_base[name]
-    if difference.high < 0:
-        return "harmed"
-    if difference.low <= 0:
+    if not beyond_chance(difference):
         return "unclear"
+    if difference.difference < 0:
+        return "harmed"
     return "helped" if found.against_stage1[name].difference >= 0 else "below stage 1"
 
 
@@ -45,8 +58,8 @@ def _further(tuned: Tuned) -> list[str]:
     said = []
     if tuned.outcome == "unclear":
         said.append(
-            "The interval holds zero: more judged queries would narrow it, and may show that there is "
-            "nothing to gain."
+            "Two re-rankers of equal worth may differ as much: more judged queries would tell, and may show "
+            "that there is nothing to gain."
         )
     if tuned.judged.synthetic:
         said.append(
