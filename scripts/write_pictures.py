@@ -44,7 +44,7 @@ def served(page: Page, index: Path) -> None:
         assert server.stderr is not None
         found = (re.search(r"secondpass at (http://\S+?);", line) for line in server.stderr)
         url = next(each[1] for each in found if each)
-        page.set_viewport_size({"width": 1200, "height": 990})
+        page.set_viewport_size({"width": 1200, "height": 1040})
         for other in ("how do I join threads?", QUERY):
             page.goto(f"{url}/?k=4&q={other}")
             page.locator(".after .row mark").first.wait_for()
