@@ -35,7 +35,7 @@ def compared(page: Page, index: Path, folder: Path) -> None:
 def served(page: Page, index: Path) -> None:
     """The page, asked and answered twice: the first time opens the models."""
     server = subprocess.Popen(
-        [*SECONDPASS, "serve", index, "--port", "0"],
+        [*SECONDPASS, "serve", index, "--port", "0", "--no-cache"],
         stderr=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         text=True,
