@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
-from secondpass.tuning.alike import overlap, words
+from secondpass.ranking import fuse
+from secondpass.tuning.alike import NEAR_COPY, overlap, words
+from secondpass.tuning.mining import FAR_ABOVE, HEADING_SHARE
 from training.data import Pool
 
 WEAK = ("win32_docs", "python_peps", "powershell_docs", "freecodecamp_guides")
 K1, B = 0.9, 0.4  # of BM25, as Anserini sets them
 COMMON = 0.2  # a token in more of the passages than this tells nothing apart
-RRF = 60  # Cormack, Clarke and Buettcher (2009)
 
 Groups = dict[str, np.ndarray]
 
@@ -86,12 +88,9 @@ def best(scores: np.ndarray, depth: int) -> list[int]:
 
 
 def fused(*orders: list[int]) -> list[int]:
-    """Reciprocal rank fusion of several orders, best first."""
-    scores: dict[int, float] = {}
-    for order in orders:
-        for rank, each in enumerate(order, start=1):
-            scores[each] = scores.get(each, 0.0) + 1 / (RRF + rank)
-    return sorted(scores, key=lambda each: -scores[each])
+    """Reciprocal rank fusion of several orders, best first; of equal ones that of the earlier order."""
+    scores = dict(fuse(orders))
+    return sorted(dict.fromkeys(chain(*orders)), key=lambda each: -scores[each])
 
 
 class Bm25:
@@ -133,11 +132,12 @@ def plausible(
     Passages above the positive stay (they are what a re-ranker is for), unless far above it, and save in the
     weak heading sets, where many sections answer the same heading.
     """
-    limit = near[positive] * 0.97 if pool.source[query] in WEAK else near[positive] + 0.15
+    nearest = near[positive]
+    limit = nearest * HEADING_SHARE if pool.source[query] in WEAK else nearest + FAR_ABOVE
     return [
         each
         for each, cosine in near.items()
         if each not in pool.positives[query]
         and cosine <= limit
-        and (each in pool.negatives[query] or overlap(bags[each], bags[positive]) < 0.75)
+        and (each in pool.negatives[query] or overlap(bags[each], bags[positive]) < NEAR_COPY)
     ]

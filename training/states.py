@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +102,7 @@ def encode(
     return found
 
 
-def by_length(ids: Sequence[list[int]]) -> list[list[int]]:
+def by_length(ids: Sequence[Sized]) -> list[list[int]]:
     """Positions sorted by length and cut into batches of about BATCH_TOKENS tokens."""
     batches: list[list[int]] = [[]]
     for text in sorted(range(len(ids)), key=lambda at: len(ids[at])):

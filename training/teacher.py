@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel
 
 from training.data import WORK
@@ -44,13 +46,17 @@ class Teacher:
     @torch.inference_mode()
     def read(self, texts: list[np.ndarray]) -> list[Tensor]:
         """Return the unit token states of each text, (tokens, width) bfloat16."""
-        ids = torch.zeros(len(texts), max(map(len, texts)), dtype=torch.long)
-        for row, text in enumerate(texts):
-            ids[row, : len(text)] = torch.from_numpy(text.astype(np.int64))
+        ids = pad_sequence([torch.from_numpy(text.astype(np.int64)) for text in texts], batch_first=True)
         states = self.model(self.ids[ids], (ids != 0).long()).last_hidden_state
         return [
             normalize(states[row, : len(text)].float(), dim=-1).bfloat16() for row, text in enumerate(texts)
         ]
+
+    def read_all(self, texts: Sequence[np.ndarray], needed: np.ndarray) -> Iterator[tuple[int, Tensor]]:
+        """Yield the places of the needed texts, each with its states, short ones first."""
+        for batch in by_length([texts[each] for each in needed]):
+            some = needed[batch].tolist()
+            yield from zip(some, self.read([texts[each] for each in some]), strict=True)
 
 
 def teach(
@@ -65,32 +71,22 @@ def teach(
         asked: the query of each row, (n,).
         read: the passages of each row, (n, m), -1 where there is none.
     """
-    texts, needed = queries.texts(), np.unique(asked)
-    words: dict[int, Tensor] = {}
-    for batch in by_length([texts[each].tolist() for each in needed]):
-        some = needed[batch]
-        words.update(zip(some.tolist(), teacher.read([texts[each] for each in some]), strict=True))
+    words = dict(teacher.read_all(queries.texts(), np.unique(asked)))
     print(time.strftime("%H:%M:%S"), len(words), "queries", flush=True)
     found = np.full(read.shape, np.nan, np.float32)
     flat = read.ravel()
     order = np.argsort(flat, kind="stable")
     needed, first = np.unique(flat[order], return_index=True)
     places = dict(zip(needed.tolist(), np.split(order, first[1:]), strict=True))
-    needed, texts = needed[needed >= 0], passages.texts()
-    done = 0
-    for batch in by_length([texts[each].tolist() for each in needed]):
-        some = needed[batch].tolist()
-        for each, states in zip(some, teacher.read([texts[each] for each in some]), strict=True):
-            rows = places[each]
-            spoken = [words[int(asked[row // read.shape[1]])][1:-1] for row in rows]
-            best = (torch.cat(spoken) @ states.T).max(1).values.float()
-            owner = torch.repeat_interleave(
-                torch.arange(len(rows)), torch.tensor([len(one) for one in spoken])
-            )
-            total = torch.zeros(len(rows)).index_add_(0, owner, best)
-            found.flat[rows] = (total / torch.bincount(owner, minlength=len(rows))).numpy()
-        done += len(batch)
-        if done // 2000 != (done - len(batch)) // 2000:
+    needed = needed[needed >= 0]
+    for done, (each, states) in enumerate(teacher.read_all(passages.texts(), needed), start=1):
+        rows = places[each]
+        spoken = [words[int(asked[row // read.shape[1]])][1:-1] for row in rows]
+        best = (torch.cat(spoken) @ states.T).max(1).values.float()
+        owner = torch.repeat_interleave(torch.arange(len(rows)), torch.tensor([len(one) for one in spoken]))
+        total = torch.zeros(len(rows)).index_add_(0, owner, best)
+        found.flat[rows] = (total / torch.bincount(owner, minlength=len(rows))).numpy()
+        if done % 2000 == 0:
             print(time.strftime("%H:%M:%S"), done, "of", len(needed), "passages", flush=True)
     return found
 

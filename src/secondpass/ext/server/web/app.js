@@ -65,6 +65,9 @@ function filter(text) {
   return Object.fromEntries(pairs);
 }
 
+const asked = (wanted, k) => ({ query: wanted.q, k, candidates: Number(wanted.candidates), stage1: wanted.stage1, where: filter(wanted.where) });
+const readBy = ({ reranker }) => reranker === "auto" ? {} : reranker === "none" ? { reranker, min_precision: null } : { reranker };
+
 async function ask() {
   asking?.abort();
   hideAnswer();
@@ -74,11 +77,10 @@ async function ask() {
   const control = asking = new AbortController();
   at("results").setAttribute("aria-busy", "true");
   at("status").textContent = "Searching…";
-  const candidates = Number(wanted.candidates);
   try {
-    const body = { query: wanted.q, k: candidates, candidates, stage1: wanted.stage1, where: filter(wanted.where) };
+    const body = asked(wanted, Number(wanted.candidates));
     if (wanted.reranker === "none") {
-      const found = await call("POST", "/v1/search", { ...body, reranker: "none", min_precision: null }, control.signal);
+      const found = await call("POST", "/v1/search", { ...body, ...readBy(wanted) }, control.signal);
       answer = { query: wanted.q, first: { hits: found.hits, how: found.stage1, timings: found.timings_ms }, second: null };
     } else {
       const names = wanted.reranker === "auto" ? {} : { rerankers: [wanted.reranker] };
@@ -106,10 +108,7 @@ async function write() {
   if (answer?.query !== wanted.q) await ask();
   if (!answer) return;
   try {
-    const body = { query: wanted.q, k: Number(wanted.k), candidates: Number(wanted.candidates), stage1: wanted.stage1, where: filter(wanted.where) };
-    if (wanted.reranker !== "auto") body.reranker = wanted.reranker;
-    if (wanted.reranker === "none") body.min_precision = null;
-    await showAnswer(body, (hit, span) => openPassage(hit, marks, mark, span).catch(problem));
+    await showAnswer({ ...asked(wanted, Number(wanted.k)), ...readBy(wanted) }, (hit, span) => openPassage(hit, marks, mark, span).catch(problem));
   } catch (error) {
     problem(error);
   }
