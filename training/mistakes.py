@@ -1,9 +1,9 @@
 """Hard negatives by the model itself: what it puts near or above the right answer.
 
-python -m training.mistakes --config training/configs/sixth.toml --model training/work/fifth/average.pt
+python -m training.mistakes --config training/configs/thirteenth.toml --model training/work/first/best.pt
 
-reads ``groups-hybrid.npz`` and writes ``groups-model.npz``: some of its groups, with their negatives in the
-order in which that model puts them.
+reads the groups of a first stage (``groups-styles.npz``, unless told) and writes ``groups-model.npz``: some of
+them, with their negatives in the order in which that model puts them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ ABOVE = 2.0  # so far above the positive, in logits, a passage may well be an an
 
 
 @torch.inference_mode()
-def by_model(model: Reranker, groups: Groups, rows: np.ndarray, data: Path, limit: int) -> Groups:
+def by_model(
+    model: Reranker, groups: Groups, rows: np.ndarray, data: Path, settings: dict[str, Any]
+) -> Groups:
     """Return some groups with their negatives in the model's order, less those that seem to be answers.
 
     Args:
@@ -34,9 +36,9 @@ def by_model(model: Reranker, groups: Groups, rows: np.ndarray, data: Path, limi
         groups: of ``mine``.
         rows: which of them.
         data: folder of the states.
-        limit: tokens of a passage that are read.
+        settings: of the run that is to learn from them: which queries, how much of a passage is read.
     """
-    queries, passages = States(data / "queries"), States(data / "passages")
+    queries, passages = States(data / settings.get("queries", "queries")), States(data / "passages")
     rarity = torch.from_numpy(np.load(data / "rarity.npy"))
     kept: list[int] = []
     table = np.full((len(rows), groups["negatives"].shape[1]), -1, np.int32)
@@ -45,7 +47,11 @@ def by_model(model: Reranker, groups: Groups, rows: np.ndarray, data: Path, limi
         negatives = negatives[negatives >= 0]
         chosen = [groups["positive"][row], *negatives]
         owner = torch.zeros(len(chosen), dtype=torch.long)
-        batch = Batch(*queries.batch([groups["query"][row]]), *passages.batch(np.array(chosen), limit), owner)
+        batch = Batch(
+            *queries.batch([groups["query"][row]]),
+            *passages.batch(np.array(chosen), settings["passage_limit"]),
+            owner,
+        )
         with torch.autocast("cpu", dtype=torch.bfloat16):
             logits = model(batch, rarity)[0].float().numpy()
         order = 1 + np.argsort(-logits[1:], kind="stable")
@@ -66,6 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="weights of the current model")
+    parser.add_argument("--of", default="styles", help="which groups: groups-NAME.npz")
     parser.add_argument("--groups", type=int, default=20_000, help="how many are read, drawn by the seed")
     options = parser.parse_args()
     torch.set_num_threads(2)
@@ -74,11 +81,11 @@ def main() -> None:
     model.load_state_dict(weights_of(options.model))
     model.tower = KeptTower(model.tower)
     data = WORK / config["data"]["name"]
-    saved = np.load(data / "groups-hybrid.npz")
+    saved = np.load(data / f"groups-{options.of}.npz")
     groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
     count = min(options.groups, len(groups["query"]))
     rows = np.sort(np.random.default_rng([config["seed"], 6]).permutation(len(groups["query"]))[:count])
-    found = by_model(model, groups, rows, data, config["train"]["passage_limit"])
+    found = by_model(model, groups, rows, data, config["train"])
     np.savez(data / "groups-model.npz", **found)
     print(f"{len(found['query'])} of {count} groups kept")
 

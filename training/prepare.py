@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from training.data import WORK, Pool, training_pool, validation_pool
+from training.data import WORK, Pool, set_of, training_pool, validation_pool
 from training.mining import Side, mine
 from training.model import DEPTH, Encoder, load_encoder
 from training.states import States, encode, tokenize
@@ -52,7 +52,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(2)
     if options.mine_only:
-        pool = training_pool(options.data, config["data"]["sets"], config["seed"])
+        pool = pool_of(config, options.data)
         write_groups(pool, config["data"], folder)
         return
     tokenizer = Tokenizer.from_file(str(options.base / "tokenizer.json"))
@@ -66,12 +66,18 @@ def main() -> None:
     prepare_validation(encoder, tokenizer, config, options.data, folder)
 
 
+def pool_of(config: dict[str, Any], data: Path) -> Pool:
+    """The training queries and passages that a config asks for."""
+    settings = config["data"]
+    return training_pool(data, settings["sets"], config["seed"], settings.get("held_out"))
+
+
 def prepare_training(
     encoder: Encoder, tokenizer: Tokenizer, config: dict[str, Any], data: Path, folder: Path
 ) -> None:
     """Write the states of all queries and passages, and ``groups.npz``: query, positive, negatives."""
     settings, start = config["data"], time.time()
-    pool = training_pool(data, settings["sets"], config["seed"])
+    pool = pool_of(config, data)
     say(start, f"{len(pool.queries)} queries, {len(pool.passages)} passages")
     depth = DEPTH - config["model"]["trained_layers"]
     passage_ids = tokenize(tokenizer, pool.passages, settings["passage_tokens"])
@@ -92,7 +98,10 @@ def write_groups(pool: Pool, settings: dict[str, Any], folder: Path) -> None:
     set. A real corpus gives no such hint, and neither do negatives from the same one.
     """
     facts: dict[str, Any] = {"queries": len(pool.queries), "passages": len(pool.passages)}
-    sets = [[CORPUS.get(name, name) for name in each] for each in (pool.source, pool.passage_source)]
+    sets = [
+        [CORPUS.get(set_of(name), set_of(name)) for name in each]
+        for each in (pool.source, pool.passage_source)
+    ]
     names = sorted({*sets[0], *sets[1]})
     saved = [States(folder / name) for name in ("queries", "passages")]
     for name, one, stages in STAGES:
@@ -121,8 +130,10 @@ def prepare_validation(
     settings, start = config["validation"], time.time()
     depth = DEPTH - config["model"]["trained_layers"]
     for name in settings["sets"]:
-        pool = validation_pool(data, name, settings["passages"], config["seed"])
-        chosen = np.random.default_rng(config["seed"]).permutation(len(pool.queries))[: settings["queries"]]
+        share = config["data"].get("held_out", {}).get(set_of(name), 1.0)
+        pool, asked = validation_pool(data, name, settings["passages"], config["seed"], share)
+        order = np.random.default_rng(config["seed"]).permutation(len(asked))[: settings["queries"]]
+        chosen = np.array(asked)[order]
         passage_ids = tokenize(tokenizer, pool.passages, settings["passage_tokens"])
         query_ids = tokenize(tokenizer, [pool.queries[each] for each in chosen], settings["query_tokens"])
         queries = encode(encoder, query_ids, depth, folder / f"{name}_queries")

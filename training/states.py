@@ -25,11 +25,12 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[lis
 class States:
     """Per text: ids (tokens,), bfloat16 states (tokens, depths, width), float32 pooled (width,)."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first_only: bool = False) -> None:
+        """Open what `encode` wrote; with ``first_only`` without the deeper states, if there are any."""
         saved = np.load(path.with_suffix(".npz"))
         self.ids, self.starts, self.pooled = saved["ids"], saved["starts"], saved["pooled"]
-        states = np.memmap(path.with_suffix(".bf16"), np.int16, "r")
-        self._states = states.reshape(len(self.ids), -1, WIDTH)
+        states = np.memmap(path.with_suffix(".bf16"), np.int16, "r").reshape(len(self.ids), -1, WIDTH)
+        self._states = states[:, :1] if first_only else states
 
     def __len__(self) -> int:
         return len(self.starts) - 1

@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from training.data import WORD, WORK, Pool, training_pool
+from training.data import WORD, WORK, Pool
 from training.mining import WEAK, Groups
 from training.model import DEPTH, load_encoder
+from training.prepare import pool_of
 from training.states import encode, tokenize
 
 FUNCTION_WORDS = frozenset(
@@ -112,7 +113,7 @@ def main() -> None:
     config = tomllib.loads(options.config.read_text())
     folder, settings = WORK / config["data"]["name"], config["styles"]
     torch.set_num_threads(2)
-    pool = training_pool(options.data, config["data"]["sets"], config["seed"])
+    pool = pool_of(config, options.data)
     saved = np.load(folder / f"groups-{settings['of']}.npz")
     groups: Groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
     generator = np.random.default_rng([config["seed"], 5])

@@ -37,7 +37,7 @@ class Batches:
         )
         self.queries, self.passages = (
             States(folder / settings.get("queries", "queries")),
-            States(folder / "passages"),
+            States(folder / "passages", first_only=settings["rate_tower"] > 0),
         )
         self.groups, self.hard, self.seed = settings["groups"], settings["hard_negatives"], seed
         self.hardest, self.random = settings["hardest_share"], settings["random_negatives"]
