@@ -2,8 +2,8 @@
 
 python -m training.mistakes --config training/configs/thirteenth.toml --model training/work/first/best.pt
 
-reads the groups of a first stage (``groups-styles.npz``, unless told) and writes ``groups-model.npz``: some of
-them, with their negatives in the order in which that model puts them.
+reads the groups of a first stage (``groups-styles.npz``) and writes ``groups-model.npz``: some of them, with
+their negatives in the order in which that model puts them.
 """
 
 from __future__ import annotations
