@@ -76,6 +76,11 @@ def beir_folder(folder, qrels="query-id\tcorpus-id\tscore\nq1\td1\t1\n", queries
     return folder
 
 
+def test_a_first_line_with_a_number_is_no_header(tmp_path):
+    with pytest.raises(InputError, match=r"test.tsv:1: the grade '2.0' is no whole number"):
+        read_judged(beir_folder(tmp_path, qrels="q1\td1\t2.0\nq2\td2\t1\n"))
+
+
 # ---- rows
 
 

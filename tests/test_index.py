@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from index_checks import check_consistent
+from privileges import without_privileges
 from secondpass import Index
 from secondpass.errors import (
     IndexMismatchError,
@@ -411,6 +412,21 @@ def test_prune_drops_what_vanished_below_the_paths_given_and_nothing_else(index,
     assert index.add([docs, beside / "c.txt"], prune=True).removed == 1
     with pytest.raises(InputError, match="prune"):
         index.add(three(), prune=True)
+
+
+def test_prune_keeps_what_is_below_a_folder_that_cannot_be_listed_now(embedder):
+    with without_privileges() as folder:
+        docs = write(folder / "docs", a__txt=KETTLE)
+        locked = write(docs / "locked", b__txt=RATES, c__txt=BRIDGE)
+        with Index.open(folder / "index", embedder=embedder) as index:
+            index.add(docs)
+            (locked / "c.txt").unlink()
+            locked.chmod(0)
+            report = index.add(docs, prune=True)
+            assert (report.removed, [Path(each.path).name for each in report.skipped]) == (0, ["locked"])
+            locked.chmod(0o755)
+            report = index.add(docs, prune=True)
+            assert (report.removed, report.added, report.unchanged) == (1, 0, 2)
 
 
 def test_prune_keeps_a_file_that_is_there_but_cannot_be_read_now(index, tmp_path):

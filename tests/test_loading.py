@@ -14,14 +14,13 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from privileges import without_privileges
 from secondpass.errors import InputError, LoadError
 from secondpass.loading import LoadOptions, Skipped, load, read
 from secondpass.types import Document
@@ -258,24 +257,6 @@ def test_paths_that_lead_nowhere(tmp_path: Path) -> None:
     assert "not a usable path" in reason(Path(f"{tmp_path}/nul\0.txt"))
     with pytest.raises(LoadError, match="a folder, not a file"):
         read(tmp_path)
-
-
-@contextmanager
-def without_privileges() -> Iterator[Path]:
-    """A folder that anyone may enter, as a user who is not root."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as name:
-        Path(name).chmod(0o755)
-        user = os.geteuid()
-        yield_as = 65534 if user == 0 else user
-        folder = Path(name, "work")
-        folder.mkdir()
-        os.chown(folder, yield_as, -1)
-        if user == 0:
-            os.seteuid(yield_as)
-        try:
-            yield folder
-        finally:
-            os.seteuid(user)
 
 
 def test_files_and_folders_without_permission_are_reported() -> None:

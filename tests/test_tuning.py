@@ -228,7 +228,9 @@ def test_the_parts_are_apart_and_seeded(judged: Judged) -> None:
 
 
 def test_queries_of_the_same_words_stay_together(judged: Judged) -> None:
-    twice = {f"{key}b": f"{text.upper()}?" for key, text in judged.queries.items()}
+    twice = {
+        f"{key}b": f"{' '.join(reversed(text.upper().split()))}?" for key, text in judged.queries.items()
+    }
     both = Judged(
         queries={**judged.queries, **twice},
         qrels={**judged.qrels, **{f"{key}b": grades for key, grades in judged.qrels.items()}},

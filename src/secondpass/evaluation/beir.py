@@ -75,7 +75,7 @@ def qrels_lines(path: Path) -> Iterator[Judgment]:
             raise fault(
                 path, number, f"{len(fields)} columns instead of 3: query-id, corpus-id, score, with tabs"
             )
-        if not first or fields[2].lstrip("+-").isdecimal():
+        if not first or any(character.isdecimal() for character in fields[2]):
             yield number, fields[0], fields[1], whole_grade(path, number, fields[2])
         first = False
 

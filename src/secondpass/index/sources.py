@@ -60,12 +60,14 @@ def take_files(
     """Add files; what a file no longer holds goes. Return those that gave no document.
 
     With ``prune``, documents below ``paths`` whose files this run did not meet go too; a file that is still
-    there, but could not be read, keeps what was read of it earlier.
+    there, but could not be read, keeps what was read of it earlier, and so does all below a folder that could
+    not be listed.
     """
     files = list(discover(paths, options))
     adding.tally.expected = len(files)
     skipped: list[Skipped] = []
     met: set[str] = set()
+    closed: list[str] = []
     for place, path in enumerate(files, start=1):
         name = printable(path)
         if os.path.lexists(path):
@@ -75,6 +77,8 @@ def take_files(
         except LoadError as exc:
             skipped.append(Skipped(exc.path, exc.reason, error=True))
             _expect(adding, -1)
+            if path.is_dir():
+                closed.append(f"{name}/")
             continue
         if not documents:
             skipped.append(Skipped(name, "empty: no text in it", error=False))
@@ -83,7 +87,8 @@ def take_files(
     adding.tally.all_read = True
     adding.flush()
     if prune:
-        adding.delete([key for key, file in _below(connection, paths) if file not in met])
+        below = _below(connection, paths)
+        adding.delete([key for key, file in below if file not in met and not file.startswith(tuple(closed))])
     return skipped
 
 

@@ -45,14 +45,14 @@ def usable(judged: Judged) -> Judged:
 
 
 def part(judged: Judged, seed: int) -> Parts:
-    """Split usable queries; queries of the same words stay together.
+    """Split usable queries; queries of the same words, in whatever order, stay together.
 
     Raises:
         InputError: there are too few of them.
     """
     alike: dict[str, list[str]] = {}
     for key, text in judged.queries.items():
-        alike.setdefault(" ".join(WORD.findall(text.casefold())) or text, []).append(key)
+        alike.setdefault(" ".join(sorted(WORD.findall(text.casefold()))) or text, []).append(key)
     if len(alike) < LEAST_QUERIES:
         raise InputError(_too_few(len(alike), judged))
     order = sorted(alike)
