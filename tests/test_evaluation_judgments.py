@@ -446,3 +446,32 @@ def test_a_quote_cut_from_anywhere_finds_passages_that_hold_it(tmp_path_factory,
     flat = [" ".join(passage.text.split()) for passage in passages]
     stretch = " ".join(text[min(p.start for p in passages) : max(p.end for p in passages)].split())
     assert all(quote in each for each in flat) or quote in stretch
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "judged.jsonl",
+            '{"query": "when?", "relevant": [{"document": "notes.md", "grade": 2}, '
+            '{"document": "./notes.md", "grade": 0}]}\n',
+        ),
+        ("judged.csv", "query,relevant,grade\nwhen?,notes.md,2\nwhen?,./notes.md,0\n"),
+    ],
+)
+def test_two_grades_for_one_document_are_refused_by_whatever_names(tmp_path, monkeypatch, name, content):
+    (tmp_path / "notes.md").write_text("Roses are cut in March.\n")
+    (tmp_path / name).write_text(content)
+    monkeypatch.chdir(tmp_path)
+    with Index.open(tmp_path / "index", embedder=HashEmbedder(16)) as index:
+        index.add("notes.md")
+        with pytest.raises(InputError, match=r"judged\.\w+:\d: '\./notes\.md' has the grades 2 and 0"):
+            read_judged(tmp_path / name, index=index)
+
+
+def test_half_a_character_and_a_column_named_twice_are_refused(judged):
+    with pytest.raises(InputError, match=r"judged\.jsonl:1: half of a surrogate pair"):
+        judged('{"query": "why \\ud83d?", "relevant": ["notes.md"]}\n')
+    assert judged('{"query": "why \\ud83d\\ude00?", "relevant": ["faq.jsonl#1"]}\n').queries
+    with pytest.raises(InputError, match=r"judged\.csv:1: two columns are called 'relevant'"):
+        judged("query,relevant,Relevant\nwhy?,a.md,b.md\n", name="judged.csv")

@@ -12,6 +12,7 @@ __all__ = [
     "STAGE1_SCORES",
     "UNREAD",
     "count",
+    "document",
     "milliseconds",
     "percent",
     "place",
@@ -47,12 +48,18 @@ def _on_one_line(path: str) -> str:
 
 
 def place(passage: Passage, base: Path | None = None) -> str:
-    """Return where a passage stands: ``notes.txt:12-18``, with the page where there is one."""
+    """Return where a passage stands: ``notes.txt:12-18``, ``faq.csv#12:1``; with the page if there is one."""
     lines = str(passage.line_start)
     if passage.line_end != passage.line_start:
         lines += f"-{passage.line_end}"
     page = "" if passage.page is None else f" (page {passage.page})"
-    return f"{shown_path(passage.source or passage.document_id, base)}:{lines}{page}"
+    return f"{document(passage.source, passage.document_id, base)}:{lines}{page}"
+
+
+def document(source: str, document_id: str, base: Path | None = None) -> str:
+    """Return what a document is called: its path, with the row where a file holds many, ``faq.csv#12``."""
+    row = document_id[len(source) :] if document_id.startswith(f"{source}#") else ""
+    return f"{shown_path(source or document_id, base)}{_on_one_line(row)}"
 
 
 def count(number: int, word: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ..engine import CandidateSource, Engine
+from ..errors import QueryError
 from ..evaluation.values import Judged
 from ..types import Hit, Reranker
 
@@ -47,7 +48,7 @@ def judged_pairs(
 
     Where the judgments say of anything that it is not relevant, candidates without a judgment are left out;
     where they only name what is relevant, the rest counts as not relevant. A judged document has the score of
-    its best passage.
+    its best passage. A query that is longer than a model reads gives none.
 
     Args:
         index: where to search.
@@ -56,13 +57,22 @@ def judged_pairs(
         candidates: how many stage 1 hands on.
         stage1: ``dense``, ``lexical`` or ``hybrid``.
         progress: called after each query.
+
+    Raises:
+        QueryError: every query is too long.
     """
     engine = Engine(index, reranker, candidates, stage1)
     leave_out = any(grade <= 0 for grades in judged.qrels.values() for grade in grades.values())
     found: list[Pair] = []
+    refused: list[QueryError] = []
     for query_id, query in judged.queries.items():
         grades = judged.qrels.get(query_id, {})
-        scores = _best_scores(engine.search(query, k=1).ranked, judged.unit == "document", grades)
+        try:
+            ranked = engine.search(query, k=1).ranked
+        except QueryError as exc:
+            refused.append(exc)
+            ranked = ()
+        scores = _best_scores(ranked, judged.unit == "document", grades)
         found += (
             Pair(query_id, score, grades.get(key, 0) > 0)
             for key, score in scores.items()
@@ -70,6 +80,8 @@ def judged_pairs(
         )
         if progress is not None:
             progress()
+    if refused and len(refused) == len(judged.queries):
+        raise QueryError(f"no query can be read: {refused[0]}")
     return Pairs(tuple(found), "left out" if leave_out else "not relevant")
 
 

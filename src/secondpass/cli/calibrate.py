@@ -66,7 +66,7 @@ def command(
     names = list(dict.fromkeys(reranker or [chosen.reranker]))
     if "none" in names:
         raise InputError("calibrate works on a re-ranker's scores, 'none' has none; name another one")
-    made = _calibrated(chosen, names, judgments, file)
+    made, asked = _calibrated(chosen, names, judgments, file)
     if as_json:
         from . import calibration_json, jsonout
 
@@ -77,13 +77,15 @@ def command(
 
         console = output()
         for number, (calibration, path) in enumerate(made):
-            emit(console, *([""] if number else []), *calibration_render.report(console, calibration, path))
+            lines = calibration_render.report(console, calibration, asked, path)
+            emit(console, *([""] if number else []), *lines)
     return 0
 
 
 def _calibrated(
     chosen: Settings, names: list[str], judgments: str, file: str | None
-) -> list[tuple[Calibration, Path]]:
+) -> tuple[list[tuple[Calibration, Path]], int]:
+    """Return each calibration with its file, and how many queries are judged."""
     from ..evaluation.judgments import read_judged
     from .opening import opened
 
@@ -93,7 +95,8 @@ def _calibrated(
             queries=None if file is None else Path(file).expanduser(),
             index=source,
         )
-        return [_one(chosen, source, judged, each) for each in rerankers]
+        made = [_one(chosen, source, judged, each) for each in rerankers]
+        return made, len(judged.queries)
 
 
 def _one(chosen: Settings, source: Index, judged: Judged, reranker: Reranker) -> tuple[Calibration, Path]:

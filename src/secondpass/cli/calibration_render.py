@@ -20,12 +20,12 @@ __all__ = ["report"]
 NAMES = {"sigmoid": "the plain sigmoid", "platt": "Platt scaling", "isotonic": "isotonic regression"}
 
 
-def report(console: Console, made: Calibration, path: Path) -> Iterator[RenderableType]:
-    """Yield what is printed of one calibration."""
+def report(console: Console, made: Calibration, asked: int, path: Path) -> Iterator[RenderableType]:
+    """Yield what is printed of one calibration, of so many judged queries."""
     yield Text(f"{made.reranker}: {NAMES[made.curve.method]}", style="bold")
     others = "left out" if made.unjudged == "left out" else "counted as not relevant"
     facts = [
-        count(made.queries, "query"),
+        count(made.queries, "query") if made.queries == asked else f"{made.queries:,} of {asked:,} queries",
         f"{made.pairs:,} {made.unit}s among {made.candidates} candidates ({made.stage1})",
         f"{made.relevant:,} relevant",
         f"unjudged ones {others}",

@@ -24,6 +24,7 @@ def evaluation(found: Found) -> Shape:
         "unit": value.unit,
         "synthetic": value.synthetic,
         "missing": {key: list(names) for key, names in judged.missing.items()},
+        "refused": dict(found.refused),
         "judgments": judgments_digest(judged),
         "measures": list(value.measures),
         "k": found.k,

@@ -256,6 +256,9 @@ def _notes(found: Found) -> Iterator[str]:
     yield f"{_queries(evaluation)}{origin}, {evaluation.unit}s judged{place}; {found.seconds:.1f} s."
     if found.depth is not None:
         yield _depth(found)
+    if found.refused:
+        key, why = next(iter(found.refused.items()))
+        yield f"{count(len(found.refused), 'query')} left out as too long for a model, e.g. {key}: {why}."
     if missing:
         names = sum(map(len, missing.values()))
         yield (

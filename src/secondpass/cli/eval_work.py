@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from time import perf_counter
@@ -62,6 +62,7 @@ class Found:
         candidates: how many stage 2 was handed; None for finished runs.
         depth: how deep stage 1's lists are; None for finished runs.
         passages: in the index; None for finished runs.
+        refused: id to reason, of the queries that are too long for a model.
         documents_deep: mean number of documents in a list; None for finished runs.
         checked: the comparison with a baseline, if one was asked for.
         seconds: wall time.
@@ -76,6 +77,7 @@ class Found:
     documents_deep: float | None
     checked: Checked | None
     seconds: float
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_runs(request: Request, runs: Sequence[str], chosen: Settings, *, resolving: bool) -> Found:
@@ -148,6 +150,7 @@ def of_index(request: Request, chosen: Settings) -> Iterator[tuple[Found, Trials
             documents_deep=_documents_deep(trials),
             checked=_checked(request, evaluation, judged),
             seconds=perf_counter() - start,
+            refused=trials.refused,
         )
         yield found, trials, index
 

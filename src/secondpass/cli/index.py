@@ -24,7 +24,7 @@ def command(
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files and folders.")],
     index: options.IndexFolder = None,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Also remove indexed documents whose files are gone.")
+        bool, typer.Option("--prune", help="Also remove what was indexed below the paths given and is gone.")
     ] = False,
     text_field: Annotated[str | None, option("--text-field", key="text-field", metavar="NAME")] = None,
     encoding: Annotated[str | None, option("--encoding", key="encoding", metavar="NAME")] = None,

@@ -43,6 +43,7 @@ def _show(status: IndexStatus, documents: Sequence[DocumentSummary] | None) -> N
     from rich.table import Table
     from rich.text import Text
 
+    from ..wording import document
     from .terminal import count, emit, output, shown_path
 
     console = output()
@@ -66,7 +67,7 @@ def _show(status: IndexStatus, documents: Sequence[DocumentSummary] | None) -> N
         return
     emit(console, "")
     for each in documents:
-        line = Text(shown_path(each.source), style="cyan", overflow="fold")
+        line = Text(document(each.source, each.id), style="cyan", overflow="fold")
         emit(console, line.append(f"  {count(each.passages, 'passage')}", style="dim"))
 
 

@@ -55,7 +55,8 @@ def evaluate(
 
     Args:
         trials: of all judged queries.
-        judged: what is relevant. What is not in the index (``judged.missing``) counts as not found.
+        judged: what is relevant. What is not in the index (``judged.missing``) counts as not found. Queries
+            that the trials refused are left out.
         settings: any; a stage 1 alone that is missing is added before its re-ranked ones.
         measures: names in ir-measures' notation, the first decides.
         k: how many hits come back, for the ceiling.
@@ -73,6 +74,7 @@ def evaluate(
     if not settings:
         raise InputError("no setting to evaluate; name at least one way to search")
     names = parse_measures(measures)
+    judged = trials.tried(judged)
     qrels = trials.qrels(judged)
     measured: list[_Measured] = []
     ceilings: list[Ceiling] = []

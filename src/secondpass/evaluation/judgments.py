@@ -136,7 +136,7 @@ def _from_qrels(file: Path, kind: _Format, queries: Path, index: Index | None) -
             raise fault(file, number, f"the query {query_id!r} is judged, but {queries} has no text for it")
     entries = [Entry(number, query_id, key, grade) for number, query_id, key, grade in lines]
     resolved = unresolved(file, entries) if index is None else resolve(file, entries, index, quotes=False)
-    return _judged(entries, resolved, texts)
+    return _judged(file, entries, resolved, texts, quotes=False)
 
 
 def _from_rows(file: Path, index: Index | None, *, is_csv: bool) -> Judged:
@@ -144,15 +144,26 @@ def _from_rows(file: Path, index: Index | None, *, is_csv: bool) -> Judged:
     entries = [entry for row in rows for entry in row.entries]
     resolved = unresolved(file, entries) if index is None else resolve(file, entries, index, quotes=True)
     texts = {row.id: QueryText(row.query, row.synthetic, row.reference) for row in rows}
-    return _judged(entries, resolved, texts)
+    return _judged(file, entries, resolved, texts, quotes=True)
 
 
-def _judged(entries: Sequence[Entry], resolved: Resolved, texts: dict[str, QueryText]) -> Judged:
+def _judged(
+    file: Path, entries: Sequence[Entry], resolved: Resolved, texts: dict[str, QueryText], *, quotes: bool
+) -> Judged:
+    """Put together what was judged.
+
+    Raises:
+        InputError: one thing has two grades for a query. Only of two quotes in one passage the higher counts.
+    """
     qrels: dict[str, dict[str, int]] = {}
     for entry, keys in zip(entries, resolved.keys, strict=True):
         grades = qrels.setdefault(entry.query_id, {})
-        for key in keys:  # two quotes may stand in one passage
-            grades[key] = max(entry.grade, grades.get(key, entry.grade))
+        for key in keys:
+            before = grades.setdefault(key, entry.grade)
+            if before != entry.grade and not (quotes and resolved.unit == "passage"):
+                what = f"{entry.text!r} has the grades {before} and {entry.grade} for one query; keep one"
+                raise fault(file, entry.line, what)
+            grades[key] = max(entry.grade, before)
     missing: dict[str, tuple[str, ...]] = {}
     for entry in resolved.missing:
         missing[entry.query_id] = (*missing.get(entry.query_id, ()), entry.text)

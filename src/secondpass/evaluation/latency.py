@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ..engine import CandidateSource, Engine
+from ..errors import QueryError
 from ..types import Reranker
 from .values import Setting
 
@@ -19,6 +20,8 @@ __all__ = ["SAMPLES", "latencies", "passage_ms", "timed"]
 SAMPLES = 5
 _PILOT = 10
 """Passages that are read to see how fast a re-ranker is."""
+_PROBE = "a"
+"""A passage that is read to see whether a query leaves room for one."""
 
 
 def passage_ms(
@@ -29,7 +32,7 @@ def passage_ms(
     engine = Engine(index, None, _PILOT)
     for reranker in rerankers:
         spent = []
-        for query in list(queries[:1]) * 2:
+        for query in _short_enough(index, queries, [reranker], 1) * 2:
             texts = [hit.passage.text for hit in engine.search(query, 1).candidates]
             start = perf_counter()
             reranker.score(query, texts)
@@ -81,13 +84,13 @@ def timed(
 
     Args:
         index: what is searched.
-        queries: the first ``samples`` are asked, after one that warms up.
+        queries: the first ``samples`` that are not too long for a model are asked, after one that warms up.
         stage1s: ways to search.
         rerankers: as they are, without a cache in front.
         depths: ascending.
         samples: how many queries.
     """
-    asked = list(queries[:samples])
+    asked = _short_enough(index, queries, rerankers, samples)
     deepest = depths[-1]
     found: dict[Setting, float] = {}
     lists: list[SearchResult] = []
@@ -102,6 +105,32 @@ def timed(
             alone = found[Setting(stage1, "none", deepest)]
             for depth in depths:
                 found[Setting(stage1, reranker.name, depth)] = alone + spent[depth]
+    return found
+
+
+def _short_enough(
+    index: CandidateSource, queries: Sequence[str], rerankers: Sequence[Reranker], most: int
+) -> list[str]:
+    """Return the first queries that every model can read.
+
+    Raises:
+        QueryError: there is none.
+    """
+    found: list[str] = []
+    refused: QueryError | None = None
+    for query in queries:
+        try:
+            index.embed_query(query)
+            for reranker in rerankers:
+                reranker.score(query, [_PROBE])
+        except QueryError as exc:
+            refused = exc
+        else:
+            found.append(query)
+        if len(found) == most:
+            break
+    if not found:
+        raise refused or QueryError("no query to time")
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from io import BufferedIOBase
@@ -14,6 +15,7 @@ from ..errors import InputError
 
 __all__ = ["LONGEST", "LONGEST_DOCUMENT", "fault", "json_lines", "numbered_lines", "raw_lines", "whole_grade"]
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 LONGEST = 1_000_000
 """Bytes of a line that holds a judgment, a query or a place in a run."""
 LARGEST_GRADE = 1_000
@@ -110,6 +112,8 @@ def json_lines(path: Path, longest: int = LONGEST) -> Iterator[tuple[int, dict[s
             raise fault(path, number, f"not JSON ({exc}); each line holds one object, {{...}}") from exc
         except RecursionError as exc:
             raise fault(path, number, "nested too deeply to be a judgment, a query or a document") from exc
+        if "\\u" in text and _SURROGATE.search(json.dumps(value, ensure_ascii=False)):
+            raise fault(path, number, "half of a surrogate pair (\\ud800 to \\udfff) that is no character")
         if not isinstance(value, dict):
             raise fault(path, number, f"a JSON object is wanted, {{...}}, got {type(value).__name__}")
         yield number, value

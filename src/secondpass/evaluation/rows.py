@@ -161,6 +161,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if any(field.strip() for field in record):
                 if not names:
                     names = [name.strip().lower() for name in record]
+                    _check_names(path, line, names)
                 elif len(record) != len(names):
                     raise fault(
                         path, line, f"{len(record)} fields under a header of {len(names)}; quote the texts"
@@ -170,6 +171,12 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             line = reader.line_num + 1
     except csv.Error as exc:
         raise fault(path, line, f"broken row: {exc}") from exc
+
+
+def _check_names(path: Path, line: int, names: list[str]) -> None:
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise fault(path, line, f"two columns are called {twice!r}; rename or drop one")
 
 
 def _row(path: Path, line: int, row: Mapping[str, Any]) -> JudgedRow:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ..arguments import checked_count, checked_stage1, checked_text
-from ..errors import InputError, ModelInvalidError
+from ..errors import InputError, ModelInvalidError, QueryError
 from ..ranking import rank
 from .trec import ordered
 from .values import Judged, Qrels, Run, Setting, Trial, Unit
@@ -30,15 +30,30 @@ class Trials:
     Attributes:
         trials: query by query, in the order they were given; for each one its stage 1s.
         depth: how many candidates stage 1 was asked for.
+        refused: id to reason, of the queries that are longer than a model reads; they have no trial.
     """
 
     trials: tuple[Trial, ...]
     depth: int
+    refused: Mapping[str, str] = field(default_factory=dict)
     _found: Mapping[tuple[str, str], Trial] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         found = {(trial.query_id, trial.stage1): trial for trial in self.trials}
         object.__setattr__(self, "_found", found)
+
+    def tried(self, judged: Judged) -> Judged:
+        """Return the judgments without those of refused queries.
+
+        Raises:
+            QueryError: every query was refused.
+        """
+        if not self.refused:
+            return judged
+        left = {key: query for key, query in judged.queries.items() if key not in self.refused}
+        if not left:
+            raise QueryError(f"no query can be read: {next(iter(self.refused.values()))}")
+        return replace(judged, queries=left, qrels={key: judged.qrels[key] for key in left})
 
     def trial(self, query_id: str, stage1: str) -> Trial:
         """Return one trial.
@@ -127,6 +142,8 @@ def collect(
 ) -> Trials:
     """Search each query each way and have every candidate read; what several ways find is read once.
 
+    A query that is longer than a model reads is left out, as a search refuses it, and named in ``refused``.
+
     Args:
         index: what is searched.
         queries: id to text.
@@ -139,7 +156,7 @@ def collect(
 
     Raises:
         InputError: an argument cannot be used.
-        QueryError: a query is empty or too long.
+        QueryError: a query is empty.
         ModelInvalidError: a re-ranker did not give one finite number for each candidate.
     """
     checked_count("depth", depth)
@@ -149,14 +166,20 @@ def collect(
     if not ways or len(set(names)) < len(names):
         raise InputError("trials need at least one way to search, and re-rankers of different names")
     found: list[Trial] = []
+    refused: dict[str, str] = {}
     for done, (query_id, query) in enumerate(queries.items(), start=1):
-        lists, spent = _searched(index, checked_text(query), ways, depth, where)
-        texts = {hit.passage.id: hit.passage.text for hits in lists.values() for hit in hits[:handed]}
-        given = {reranker.name: _scores(reranker, query, texts) for reranker in rerankers}
-        found += [_trial(query_id, query, way, lists[way], given, handed, spent[way]) for way in ways]
+        checked_text(query)
+        try:
+            lists, spent = _searched(index, query, ways, depth, where)
+            texts = {hit.passage.id: hit.passage.text for hits in lists.values() for hit in hits[:handed]}
+            given = {reranker.name: _scores(reranker, query, texts) for reranker in rerankers}
+        except QueryError as exc:
+            refused[query_id] = str(exc)
+        else:
+            found += [_trial(query_id, query, way, lists[way], given, handed, spent[way]) for way in ways]
         if progress is not None:
             progress(done, len(queries))
-    return Trials(tuple(found), depth)
+    return Trials(tuple(found), depth, refused)
 
 
 def _searched(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING
 
 from ..arguments import STAGE1, checked_count, checked_stage1, checked_text
-from ..errors import InputError
+from ..errors import InputError, QueryError
 from ..evaluation.latency import SAMPLES, passage_ms, timed
 from ..evaluation.measures import parse_measures
 from ..evaluation.trials import collect
@@ -20,7 +20,7 @@ from .concluding import Swept, with_judgments, without_judgments
 from .decide import LEAST_GAIN
 from .held_out import LEAST_QUERIES
 from .values import Verdict
-from .words import budget_sentence
+from .words import budget_sentence, refused_sentence
 
 if TYPE_CHECKING:
     from ..index import Index
@@ -106,7 +106,7 @@ def worth_it(
 
     Raises:
         InputError: no query, no re-ranker, too few judged queries, or an unknown measure.
-        QueryError: a query is empty or too long.
+        QueryError: a query is empty, or all are too long.
     """
     start = perf_counter()
     wishes = wishes or Wishes()
@@ -132,6 +132,10 @@ def worth_it(
         depth=planned.depths[-1],
         progress=progress,
     )
+    if isinstance(asked, Judged):
+        asked = trials.tried(replace(asked, queries=chosen, qrels={key: asked.qrels[key] for key in chosen}))
+    elif not trials.trials:
+        raise QueryError(f"no query can be read: {next(iter(trials.refused.values()))}")
     swept = Swept(
         trials=trials,
         stage1s=wishes.stage1s,
@@ -144,12 +148,11 @@ def worth_it(
         seed=wishes.seed,
     )
     if isinstance(asked, Judged):
-        qrels = {key: asked.qrels[key] for key in chosen}
-        verdict = with_judgments(swept, replace(asked, queries=chosen, qrels=qrels), measure)
+        verdict = with_judgments(swept, asked, measure)
     else:
         ours = _in_use(wishes, planned)
         verdict = without_judgments(swept, ours, origin=origin, synthetic=synthetic)
-    return _finished(verdict, planned, perf_counter() - start)
+    return _finished(verdict, planned, trials.refused, perf_counter() - start)
 
 
 def _queries(asked: Judged | Sequence[str]) -> dict[str, str]:
@@ -182,8 +185,10 @@ def _in_use(wishes: Wishes, planned: Plan) -> Setting:
     return Setting(wishes.stage1, name, depths[-1])
 
 
-def _finished(verdict: Verdict, planned: Plan, seconds: float) -> Verdict:
+def _finished(verdict: Verdict, planned: Plan, refused: Mapping[str, str], seconds: float) -> Verdict:
     sentences = verdict.sentences
+    if refused:
+        sentences = (*sentences, refused_sentence(refused))
     if planned.left_out:
         sentences = (*sentences, budget_sentence(planned.left_out))
     return replace(verdict, seconds=seconds, left_out=planned.left_out, sentences=sentences)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..comparison import Agreement
@@ -17,6 +17,7 @@ __all__ = [
     "ceiling_sentence",
     "gate_sentence",
     "judged_sentences",
+    "refused_sentence",
     "signed",
     "unjudged_sentences",
 ]
@@ -195,6 +196,12 @@ def gate_sentence(receipt: GateReceipt, measure: str | None) -> str:
             f"{receipt.lost_at_random or 0.0:.3f} were as many skipped at random"
         )
     return f"A gate ({gate.stage1} {gate.feature} >= {gate.threshold:.4g}) {saved}; {cost}."
+
+
+def refused_sentence(refused: Mapping[str, str]) -> str:
+    """Return which queries were left out, and why."""
+    key, why = next(iter(refused.items()))
+    return f"{count(len(refused), 'query')} left out as too long for a model, e.g. {key}: {why}."
 
 
 def budget_sentence(left_out: str) -> str:
