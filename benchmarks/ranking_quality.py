@@ -94,17 +94,24 @@ def candidates(collection: Collection, embedder: MiniLMEmbedder, work: Path, dep
     rows = {id_: row for row, id_ in enumerate(ids)}
     queries = embedder.embed_queries(list(collection.queries.values()))
     run: Run = {}
-    for (query_id, query), vector in zip(collection.queries.items(), queries, strict=True):
+    for query_id, vector in zip(collection.queries, queries, strict=True):
         scores = matrix @ vector
         if collection.pool is not None:
             chosen = [rows[id_] for id_ in collection.pool[query_id][:100]]
         else:
             chosen = [int(row) for row in np.argsort(-scores, kind="stable")[: depth + 1]]
-            chosen = [row for row in chosen if collection.texts[ids[row]] != query and ids[row] != query_id][
-                :depth
-            ]
+            chosen = [row for row in chosen if not itself(collection, query_id, ids[row])][:depth]
         run[query_id] = {ids[row]: float(scores[row]) for row in chosen}
     return run
+
+
+def itself(collection: Collection, query_id: str, id_: str) -> bool:
+    """Whether a document is the query: its text, or, under the same id, a text that holds the query's.
+
+    The id alone does not tell: where queries and documents are numbered, as in Cranfield, 1 is two things.
+    """
+    query, text = (" ".join(each.split()) for each in (collection.queries[query_id], collection.texts[id_]))
+    return text == query or (id_ == query_id and query in text)
 
 
 def rerank(collection: Collection, run: Run, name: str) -> tuple[Run, float, int]:

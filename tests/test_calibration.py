@@ -200,7 +200,7 @@ def test_a_precision_is_a_share(precision: object) -> None:
 
 def test_a_precision_that_was_never_reached_is_refused_with_the_best_there_was() -> None:
     poor = replace(CALIBRATION, steps=steps([0.1 * n for n in range(1, 10)] * 4, [0.0, 1.0] * 18))
-    with pytest.raises(InputError, match=r"99% was never reached with model on the 40 .* best was \d+%"):
+    with pytest.raises(InputError, match=r"99% was never reached with model on the 40 .* best was 50\.0%"):
         poor.threshold(0.99)
 
 

@@ -21,6 +21,7 @@ from secondpass.errors import (
     IndexWriteError,
     InputError,
     QueryError,
+    StorageError,
 )
 from secondpass.index import Progress
 from secondpass.loading import LoadOptions
@@ -427,6 +428,21 @@ def test_prune_keeps_what_is_below_a_folder_that_cannot_be_listed_now(embedder):
             locked.chmod(0o755)
             report = index.add(docs, prune=True)
             assert (report.removed, report.added, report.unchanged) == (1, 0, 2)
+
+
+@pytest.mark.parametrize("closed", ["", "index.db"])
+def test_an_index_that_may_not_be_read_is_not_called_missing(embedder, closed):
+    with without_privileges() as folder:
+        docs = write(folder / "docs", a__txt=KETTLE)
+        with Index.open(folder / "index", embedder=embedder) as index:
+            index.add(docs)
+        (folder / "index" / closed).chmod(0)
+        for create in (True, False):
+            with pytest.raises(StorageError, match=r"index cannot be read: .*Check the rights"):
+                Index.open(folder / "index", embedder=embedder, create=create)
+        (folder / "index" / closed).chmod(0o755)
+        with Index.open(folder / "index", embedder=embedder) as index:
+            assert len(index) == 1
 
 
 def test_prune_keeps_a_file_that_is_there_but_cannot_be_read_now(index, tmp_path):

@@ -75,6 +75,8 @@ def test_eval_leaves_it_out_and_says_so(wood: Path, capsys: pytest.CaptureFixtur
     assert "1 query left out as too long for a model, e.g. long: the query has" in out
     shape = json.loads(run(capsys, "eval", "judged.jsonl", "--json"))
     assert (shape["queries"], list(shape["refused"])) == (30, ["long"])
+    (wood / "before.json").write_text(json.dumps(shape), encoding="utf-8")
+    assert "no setting fell" in run(capsys, "eval", "judged.jsonl", "--baseline", "before.json")
 
 
 def test_worth_it_leaves_it_out_and_says_so(wood: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -59,8 +60,8 @@ def threshold(calibration: Calibration, precision: float) -> float:
         reached = (
             "no threshold had enough hits above it"
             if best is None
-            else f"the best was {best.precision:.0%}, of {best.pairs} candidates with a probability of at "
-            f"least {best.probability:.0%}"
+            else f"the best was {math.floor(best.precision * 1000) / 10:.1f}%, of {best.pairs} candidates "
+            f"with a probability of at least {best.probability:.0%}"
         )
         raise InputError(
             f"a precision of {precision:.0%} was never reached with {calibration.reranker} on the "

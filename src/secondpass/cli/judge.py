@@ -172,7 +172,8 @@ def _sum_up(console: Console, folder: Path, tally: Tally) -> None:
     marked = [f"{tally.relevant:,} relevant", f"{tally.other:,} not", f"{tally.skipped:,} skipped"]
     emit(console, "", Text(f"{tally.queries:,} of {tally.of:,} queries done", style="bold"))
     emit(console, flowing(console.width, marked, style="dim"))
-    emit(console, f"saved in {shown_path(str(folder.absolute()))}: {QRELS}, {QUERIES}")
+    if tally.relevant or tally.other:
+        emit(console, f"saved in {shown_path(str(folder.absolute()))}: {QRELS}, {QUERIES}")
     if tally.queries < tally.of:
         emit(console, Text("run the same command again to go on", style="dim"))
     if tally.relevant:

@@ -32,6 +32,7 @@ class Earlier:
         measures: the first decides.
         judgments: digest of the judged queries, see ``judgments_digest``.
         queries: query id to text.
+        refused: ids of those that were left out as too long.
         rows: setting to the mean of the first measure.
         values: setting to (query id to the first measure).
     """
@@ -40,6 +41,7 @@ class Earlier:
     measures: tuple[str, ...]
     judgments: str
     queries: Mapping[str, str]
+    refused: frozenset[str]
     rows: Mapping[Key, float]
     values: Mapping[Key, Mapping[str, float]]
 
@@ -127,11 +129,15 @@ def check(earlier: Earlier, now: Evaluation, judged: Judged, fail_under: float) 
         fail_under: the least difference (now minus then) that passes, e.g. -0.01.
 
     Raises:
-        InputError: as for ``check_same``, or ``fail_under`` is no number.
+        InputError: as for ``check_same``, other queries were too long, or ``fail_under`` is no number.
     """
     if not math.isfinite(fail_under):
         raise InputError(f"--fail-under is a difference such as -0.01, got {fail_under}")
     check_same(earlier, now.measures, judged, [row.setting for row in now.rows])
+    if {each.query_id for each in now.per_query} != set(earlier.queries):
+        raise InputError(
+            f"the baseline {earlier.path} left out other queries as too long; make a new baseline"
+        )
     measure = now.measures[0]
     rows = []
     for place, row in enumerate(now.rows):
@@ -156,9 +162,10 @@ def check_same(
             f"the baseline {earlier.path} was decided by {earlier.measures[0]}, this by {measures[0]}; "
             f"put {earlier.measures[0]} first in --measures, or make a new baseline"
         )
-    if earlier.queries != dict(judged.queries):
+    asked = {key: query for key, query in judged.queries.items() if key not in earlier.refused}
+    if earlier.queries != asked:
         raise InputError(
-            f"the baseline {earlier.path} has other queries: {_differing(earlier.queries, judged.queries)}; "
+            f"the baseline {earlier.path} has other queries: {_differing(earlier.queries, asked)}; "
             "make a new baseline"
         )
     if earlier.judgments != judgments_digest(judged):
@@ -188,6 +195,7 @@ def _earlier(path: Path, value: Any) -> Earlier:
         measures=measures,
         judgments=str(value["judgments"]),
         queries={str(each["id"]): str(each["query"]) for each in per_query},
+        refused=frozenset(map(str, value.get("refused", ()))),
         rows={key: float(row["means"][decides]) for key, row in zip(keys, value["rows"], strict=True)},
         values={
             key: {str(each["id"]): float(each["values"][decides][place]) for each in per_query}

@@ -11,7 +11,7 @@ from ..errors import IndexMismatchError, IndexMissingError, InputError
 from .database import Database, connect
 from .locking import write_lock
 from .schema import APPLICATION_ID, FORMAT, Manifest, build, read_manifest
-from .trouble import damaged, translated, unwritable
+from .trouble import damaged, translated, unreadable, unwritable
 
 __all__ = ["CACHE", "CHROMA", "DATABASE", "folder_of", "open_folder", "size_of"]
 
@@ -49,10 +49,10 @@ def open_folder(folder: Path, new_manifest: Callable[[], Manifest] | None) -> tu
 
     Raises:
         IndexMissingError: none there, and none is to be made (or the folder is a file, or holds things).
-        IndexDamagedError, IndexMismatchError, IndexWriteError: it cannot be used.
+        StorageError: it cannot be used.
     """
     path = folder / DATABASE
-    if not os.path.lexists(path):
+    if not _is_there(path):
         _check_place(folder, create=new_manifest is not None)
         if new_manifest is not None:
             _make(folder, new_manifest())
@@ -64,6 +64,16 @@ def open_folder(folder: Path, new_manifest: Callable[[], Manifest] | None) -> tu
         except BaseException:
             database.close()
             raise
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except PermissionError as exc:
+        raise unreadable(path.parent, exc.strerror) from exc
+    except OSError:
+        return False
+    return True
 
 
 def size_of(folder: Path) -> int:

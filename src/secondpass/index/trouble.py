@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import IndexDamagedError, IndexLockedError, IndexWriteError, StorageError
 
-__all__ = ["UnsoundRowError", "damaged", "translated", "unwritable"]
+__all__ = ["UnsoundRowError", "damaged", "translated", "unreadable", "unwritable"]
 
 _DAMAGED_READS = {
     sqlite3.SQLITE_IOERR_READ,
@@ -51,6 +51,23 @@ def unwritable(folder: Path, why: object) -> IndexWriteError:
     )
 
 
+def unreadable(folder: Path, why: object) -> StorageError:
+    """Return the error for a folder, or a database in it, that may not be read."""
+    return StorageError(
+        f"the index in {folder} cannot be read: {why}. Check the rights of the folder and of what is in it"
+    )
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with path.open("rb"):
+            return True
+    except PermissionError:
+        return False
+    except OSError:
+        return True
+
+
 def _from_sqlite(folder: Path, exc: sqlite3.Error) -> StorageError:
     code = getattr(exc, "sqlite_errorcode", None) or sqlite3.SQLITE_ERROR
     kind = code & 0xFF
@@ -66,6 +83,8 @@ def _from_sqlite(folder: Path, exc: sqlite3.Error) -> StorageError:
         )
     if kind == sqlite3.SQLITE_IOERR and code not in _DAMAGED_READS:
         return unwritable(folder, f"input/output error ({exc})")
+    if not _readable(folder / "index.db"):
+        return unreadable(folder, exc)
     if kind in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return unwritable(folder, exc)
     if kind == sqlite3.SQLITE_NOMEM:
