@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from training.data import WORK
-from training.model import load_encoder, new_reranker
+from training.model import load_encoder, new_reranker, shape_of
 from training.validate import ValidationSet
 
 
@@ -33,7 +33,7 @@ def main() -> None:
     torch.set_num_threads(2)
     config = tomllib.loads(options.config.read_text())
     data = WORK / config["data"]["name"]
-    model = new_reranker(load_encoder(options.base), config["model"]["trained_layers"]).requires_grad_(False)
+    model = new_reranker(load_encoder(options.base), *shape_of(config)).requires_grad_(False)
     model.load_state_dict(torch.load(options.model, weights_only=True))
     rarity = torch.from_numpy(np.load(data / "rarity.npy"))
     logits, labels, weights = [], [], []

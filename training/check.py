@@ -18,7 +18,7 @@ from torch import Tensor
 
 from training.data import WORK
 from training.export import DESTINATION, export, load_graph
-from training.model import WIDTH, Encoder, additive, load_encoder
+from training.model import WIDTH, Encoder, additive, load_encoder, shape_of
 from training.onnx_model import BATCH_TOKENS, ONE_ROW, OnnxReranker, pad
 
 
@@ -35,7 +35,7 @@ def main() -> None:
     data, folder = WORK / config["data"]["name"], WORK / config["train"]["name"] / "onnx"
     tokenizer = DESTINATION / "tokenizer.json"
     full = OnnxReranker(folder / "model.fp32.onnx", tokenizer)
-    graph = load_graph(options, config["model"]["trained_layers"], data)
+    graph = load_graph(options, shape_of(config), data)
     texts = json.loads((data / "wikiqa.texts.json").read_text())
     found = {
         **against_torch(graph, full, texts),

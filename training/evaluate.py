@@ -26,9 +26,8 @@ from tokenizers import Tokenizer
 from secondpass.reranking import load_reranker
 from training.data import WORK
 from training.export import DESTINATION
-from training.model import load_encoder
 from training.onnx_model import OnnxReranker
-from training.states import encode, tokenize
+from training.states import Encoder, encode, frozen, tokenize
 from training.validate import ValidationSet
 
 SUBSAMPLED = {"arguana": 150, "xquad-en": 150}
@@ -97,7 +96,7 @@ def on_validation(data: Path, chosen: list[ValidationSet], models: list[Any]) ->
 
 def on_collections(folder: Path, base: Path, models: list[Any]) -> dict[str, Any]:
     """nDCG@10 of each system on each collection: dense top 20 re-ranked, or the pool's BM25 top 100."""
-    encoder, tokenizer = load_encoder(base), Tokenizer.from_file(str(base / "tokenizer.json"))
+    encoder, tokenizer = frozen(), Tokenizer.from_file(str(base / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
     sets = {}
@@ -139,7 +138,7 @@ def second_stage(models: list[Any], pairs: list[tuple[str, list[str]]]) -> list[
 
 
 def first_stage(
-    path: Path, corpus: dict[str, str], judged: set[str], encoder: torch.nn.Module, tokenizer: Tokenizer
+    path: Path, corpus: dict[str, str], judged: set[str], encoder: Encoder, tokenizer: Tokenizer
 ) -> Iterator[tuple[str, str, dict[str, float]]]:
     """Each query's id and text with its candidates and their cosines."""
     queries = {row["_id"]: row["text"] for row in lines(path / "queries.jsonl") if row["_id"] in judged}

@@ -18,7 +18,7 @@ import torch
 
 from secondpass.tuning.exporting import Graph, export
 from training.data import WORK
-from training.model import DEPTH, load_encoder, new_reranker
+from training.model import DEPTH, load_encoder, new_reranker, shape_of
 
 NAME = "minilm-l6"
 DESTINATION = Path("src/secondpass/weights") / NAME
@@ -45,7 +45,7 @@ def pair_tokenizer(base: Path) -> dict[str, object]:
     return tokenizer
 
 
-def model_config(version: str, trained_layers: int) -> dict[str, object]:
+def model_config(version: str, trained_layers: int, mutual: bool) -> dict[str, object]:
     """What ``config.json`` of the folder says."""
     return {
         "architectures": ["BertForSequenceClassification"],
@@ -67,6 +67,7 @@ def model_config(version: str, trained_layers: int) -> dict[str, object]:
             "one_query_per_batch": True,
             "max_length": 512,
             "trained_layers": trained_layers,
+            "mutual": mutual,
         },
     }
 
@@ -82,20 +83,20 @@ def main() -> None:
     parser.add_argument("--ship", action="store_true", help=f"also write {DESTINATION}")
     options = parser.parse_args()
     config = tomllib.loads(options.config.read_text())
-    depth = config["model"]["trained_layers"]
+    shape = shape_of(config)
     run = WORK / (config["train"]["name"] if options.model else "step0")
-    full, small = export(load_graph(options, depth, WORK / config["data"]["name"]), run / "onnx")
+    full, small = export(load_graph(options, shape, WORK / config["data"]["name"]), run / "onnx")
     print(f"{full}: {full.stat().st_size / 1e6:.1f} MB, {small}: {small.stat().st_size / 1e6:.1f} MB")
     if options.ship:
-        ship(options, depth, small)
+        ship(options, shape, small)
 
 
-def ship(options: argparse.Namespace, depth: int, model: Path) -> None:
+def ship(options: argparse.Namespace, shape: tuple[int, bool], model: Path) -> None:
     """Write the package's folder, and the checksums that the package verifies it by."""
     (DESTINATION / "onnx").mkdir(parents=True, exist_ok=True)
     (DESTINATION / "onnx" / "model.onnx").write_bytes(model.read_bytes())
     (DESTINATION / "config.json").write_text(
-        json.dumps(model_config(options.version, depth), indent=2) + "\n"
+        json.dumps(model_config(options.version, *shape), indent=2) + "\n"
     )
     tokenizer = json.dumps(pair_tokenizer(options.base), ensure_ascii=False, separators=(",", ":"))
     (DESTINATION / "tokenizer.json").write_text(tokenizer + "\n", encoding="utf-8")
@@ -109,13 +110,13 @@ def ship(options: argparse.Namespace, depth: int, model: Path) -> None:
     sums.write_text("\n".join(others + ours) + "\n")
 
 
-def load_graph(options: argparse.Namespace, depth: int, data: Path) -> Graph:
+def load_graph(options: argparse.Namespace, shape: tuple[int, bool], data: Path) -> Graph:
     """Put the trained parts together, the calibration folded into the weights."""
     encoder = load_encoder(options.base)
-    model = new_reranker(encoder, depth)
+    model = new_reranker(encoder, *shape)
     if options.model:
         model.load_state_dict(torch.load(options.model, weights_only=True))
-    for ours, trained in zip(encoder.layers[DEPTH - depth :], model.tower.layers, strict=True):
+    for ours, trained in zip(encoder.layers[DEPTH - shape[0] :], model.tower.layers, strict=True):
         ours.load_state_dict(trained.state_dict())
     rarity = torch.from_numpy(np.load(data / "rarity.npy"))
     bias, branch = 0.0, model.branch.requires_grad_(False)

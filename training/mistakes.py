@@ -19,7 +19,7 @@ import torch
 from training.average import weights_of
 from training.data import WORK
 from training.mining import Groups
-from training.model import Batch, Reranker
+from training.model import Batch, Reranker, fast_products, shape_of
 from training.states import KeptTower, States
 
 ABOVE = 2.0  # so far above the positive, in logits, a passage may well be an answer that nobody labelled
@@ -52,7 +52,7 @@ def by_model(
             *passages.batch(np.array(chosen), settings["passage_limit"]),
             owner,
         )
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with fast_products():
             logits = model(batch, rarity)[0].float().numpy()
         order = 1 + np.argsort(-logits[1:], kind="stable")
         order = order[logits[order] <= logits[0] + ABOVE]
@@ -77,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(2)
     config: dict[str, Any] = tomllib.loads(options.config.read_text())
-    model = Reranker(config["model"]["trained_layers"]).requires_grad_(False)
+    model = Reranker(*shape_of(config)).requires_grad_(False)
     model.load_state_dict(weights_of(options.model))
     model.tower = KeptTower(model.tower)
     data = WORK / config["data"]["name"]

@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
 
 from training.data import WORK, Pool, set_of, training_pool, validation_pool
 from training.mining import Side, mine
-from training.model import DEPTH, Encoder, load_encoder
-from training.states import States, encode, tokenize
+from training.states import Encoder, States, depths_of, encode, frozen, tokenize
 
 VOCABULARY = 30522
 CORPUS = {  # sets whose passages could stand in one corpus
@@ -50,7 +48,6 @@ def main() -> None:
     config = tomllib.loads(options.config.read_text())
     folder = WORK / config["data"]["name"]
     folder.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(2)
     if options.mine_only:
         pool = pool_of(config, options.data)
         write_groups(pool, config["data"], folder)
@@ -58,10 +55,7 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(options.base / "tokenizer.json"))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    encoder = load_encoder(options.base)
-    for module in encoder.modules():
-        if isinstance(module, torch.nn.Linear):
-            module.bfloat16()  # autocast would convert them anew for every batch
+    encoder = frozen()
     prepare_training(encoder, tokenizer, config, options.data, folder)
     prepare_validation(encoder, tokenizer, config, options.data, folder)
 
@@ -79,13 +73,12 @@ def prepare_training(
     settings, start = config["data"], time.time()
     pool = pool_of(config, data)
     say(start, f"{len(pool.queries)} queries, {len(pool.passages)} passages")
-    depth = DEPTH - config["model"]["trained_layers"]
     passage_ids = tokenize(tokenizer, pool.passages, settings["passage_tokens"])
     query_ids = tokenize(tokenizer, pool.queries, settings["query_tokens"])
     np.save(folder / "rarity.npy", rarity(passage_ids))
-    encode(encoder, query_ids, depth, folder / "queries")
+    encode(encoder, query_ids, depths_of(config, deeper=False), folder / "queries")
     say(start, "queries encoded")
-    encode(encoder, passage_ids, depth, folder / "passages", deeper=settings.get("deeper", False))
+    encode(encoder, passage_ids, depths_of(config), folder / "passages")
     say(start, f"passages encoded, {sum(map(len, passage_ids))} tokens")
     write_groups(pool, settings, folder)
     say(start, "negatives mined")
@@ -104,7 +97,8 @@ def write_groups(pool: Pool, settings: dict[str, Any], folder: Path) -> None:
     ]
     names = sorted({*sets[0], *sets[1]})
     saved = [States(folder / name) for name in ("queries", "passages")]
-    for name, one, stages in STAGES:
+    wanted = settings.get("groups", [name for name, _, _ in STAGES])
+    for name, one, stages in (each for each in STAGES if each[0] in wanted):
         sides = [
             Side(kept.pooled, kept.texts(), np.array([0 if one else names.index(each) for each in own]))
             for kept, own in zip(saved, sets, strict=True)
@@ -128,7 +122,6 @@ def prepare_validation(
 ) -> None:
     """For each validation set: its queries, their dense top 20, the states of those, the relevant ones."""
     settings, start = config["validation"], time.time()
-    depth = DEPTH - config["model"]["trained_layers"]
     for name in settings["sets"]:
         share = config["data"].get("held_out", {}).get(set_of(name), 1.0)
         pool, asked = validation_pool(data, name, settings["passages"], config["seed"], share)
@@ -136,11 +129,13 @@ def prepare_validation(
         chosen = np.array(asked)[order]
         passage_ids = tokenize(tokenizer, pool.passages, settings["passage_tokens"])
         query_ids = tokenize(tokenizer, [pool.queries[each] for each in chosen], settings["query_tokens"])
-        queries = encode(encoder, query_ids, depth, folder / f"{name}_queries")
+        own = depths_of(config, deeper=False)
+        queries = encode(encoder, query_ids, own, folder / f"{name}_queries")
         passages = encode(encoder, passage_ids)
         top = np.argsort(-queries @ passages.T, axis=1, kind="stable")[:, : settings["candidates"]]
         used = np.unique(top)
-        encode(encoder, [passage_ids[each] for each in used], depth, folder / f"{name}_passages")
+        read = [passage_ids[each] for each in used]
+        encode(encoder, read, depths_of(config), folder / f"{name}_passages")
         relevant = np.array(
             [np.isin(row, pool.positives[query]) for row, query in zip(top, chosen, strict=True)]
         )

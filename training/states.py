@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence, Sized
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.nn import functional
 
+from secondpass.batching import Row
+from secondpass.checkpoints import weights_of
+from secondpass.cores import for_each
+from secondpass.inference import mean_states, unit
+from secondpass.models import resolve
+from secondpass.native import Encoder
+from secondpass.reranking.residual import frozen_encoder
 from secondpass.tuning.batches import FrozenTower
-from training.model import DEPTH, WIDTH, Encoder, additive, pooled
+from training.model import DEPTH, WIDTH
 
-BATCH_TOKENS = 1600  # small batches stay in the caches
+BATCH_TOKENS = 384  # small batches stay in the caches
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[list[int]]:
@@ -59,6 +68,35 @@ class States:
         return found.squeeze(2) if depths == 1 else found, torch.from_numpy(ids), mask
 
 
+class Joined:
+    """Two `States` as one: the second's texts count on from the end of the first's."""
+
+    def __init__(self, first: States, second: States) -> None:
+        self._parts = first, second
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def batch(self, texts: Sequence[int], limit: int = 512) -> tuple[Tensor, Tensor, Tensor]:
+        """As `States.batch`."""
+        asked, border = np.asarray(texts), len(self._parts[0])
+        places = [np.flatnonzero(asked < border), np.flatnonzero(asked >= border)]
+        found = [
+            part.batch(asked[own] - before, limit)
+            for part, own, before in zip(self._parts, places, (0, border), strict=True)
+            if len(own)
+        ]
+        longest = max(ids.shape[1] for _, ids, _ in found)
+        joined = [torch.cat([_longer(each, longest) for each in kind]) for kind in zip(*found, strict=True)]
+        order = torch.from_numpy(np.argsort(np.concatenate(places), kind="stable"))
+        return joined[0][order], joined[1][order], joined[2][order]
+
+
+def _longer(texts: Tensor, tokens: int) -> Tensor:
+    """Texts (n, ...), padded with zeros to (n, tokens, ...)."""
+    return functional.pad(texts, (0, 0) * (texts.ndim - 2) + (0, tokens - texts.shape[1]))
+
+
 class KeptTower(FrozenTower):
     """A frozen tower that computes nothing for texts whose deeper states were kept."""
 
@@ -67,40 +105,55 @@ class KeptTower(FrozenTower):
         return list(states.unbind(2)) if states.ndim == 4 else super().forward(states, mask)
 
 
-@torch.inference_mode()
 def encode(
     encoder: Encoder,
     ids: Sequence[list[int]],
-    depth: int = DEPTH,
+    depths: Sequence[int] = (),
     path: Path | None = None,
-    deeper: bool = False,
 ) -> np.ndarray:
-    """Return the pooled texts (n, width); with ``path`` also write the `States` at this depth there.
+    """Return the pooled texts (n, width); with ``path`` also write their `States` at these depths there.
 
-    With ``deeper`` those of the layers behind it are written too: a run that keeps the encoder frozen then
-    need not compute them at every step.
+    On the kernels that the package reads with: the states are those that stage 2 will meet, to the bit.
+    Encoding takes a tenth of the time that it takes in float32.
     """
     starts = np.concatenate([[0], np.cumsum([len(each) for each in ids])])
     found = np.zeros((len(ids), WIDTH), np.float32)
-    last = DEPTH if deeper else depth
-    shape = (int(starts[-1]), last + 1 - depth, WIDTH)
+    shape = (int(starts[-1]), len(depths), WIDTH)
     file = path and np.memmap(path.with_suffix(".bf16"), np.int16, "w+", shape=shape)
-    for batch in by_length(ids):
-        tokens = torch.zeros(len(batch), max(len(ids[text]) for text in batch), dtype=torch.long)
-        for row, text in enumerate(batch):
-            tokens[row, : len(ids[text])] = torch.tensor(ids[text])
-        mask = (tokens != 0).float()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            states = encoder(tokens, additive(mask))
-        found[batch] = pooled(states[-1].float(), mask).numpy()
-        if file is not None:
-            kept = torch.stack(states[depth : last + 1], 2).bfloat16().view(torch.int16).numpy()
-            for row, text in enumerate(batch):
-                file[starts[text] : starts[text + 1]] = kept[row, : len(ids[text])]
+
+    def work(batch: list[int]) -> None:
+        states, own = encoder.embed([Row(list(ids[text]), [0] * len(ids[text])) for text in batch])
+        for depth in range(DEPTH + 1):
+            if depth:
+                encoder.layers[depth - 1](states, own)
+            if file is not None and depth in depths:
+                kept = torch.from_numpy(states).bfloat16().view(torch.int16).numpy()
+                for row, text in enumerate(batch):
+                    file[starts[text] : starts[text + 1], depths.index(depth)] = kept[own[row] : own[row + 1]]
+        found[batch] = unit(mean_states(states, own))
+
+    for_each(work, by_length(ids))
     if path is not None:
         flat = np.concatenate([np.asarray(each, np.int32) for each in ids])
         np.savez(path.with_suffix(".npz"), ids=flat, starts=starts, pooled=found)
     return found
+
+
+def frozen() -> Encoder:
+    """The bi-encoder of the re-ranker in the package, all-MiniLM-L6-v2 in 8 bits."""
+    return frozen_encoder(weights_of(resolve("minilm-l6").weights()))
+
+
+def depths_of(config: dict[str, Any], deeper: bool = True) -> tuple[int, ...]:
+    """Which layers' states a run reads of its passages, or of its queries with ``deeper`` false.
+
+    The joint branch begins at the first. Of a passage that reads the query as well it is all that it reads;
+    else it reads those of every later layer too. Max-sim reads the last.
+    """
+    first = DEPTH - config["model"]["trained_layers"]
+    if not deeper:
+        return (first,)
+    return (first, DEPTH) if config["model"].get("mutual") else tuple(range(first, DEPTH + 1))
 
 
 def by_length(ids: Sequence[Sized]) -> list[list[int]]:

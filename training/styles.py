@@ -13,14 +13,12 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
 
 from training.data import WORD, WORK, Pool
 from training.mining import WEAK, Groups
-from training.model import DEPTH, load_encoder
 from training.prepare import pool_of
-from training.states import encode, tokenize
+from training.states import depths_of, encode, frozen, tokenize
 
 FUNCTION_WORDS = frozenset(
     WORD.findall(
@@ -112,7 +110,6 @@ def main() -> None:
     options = parser.parse_args()
     config = tomllib.loads(options.config.read_text())
     folder, settings = WORK / config["data"]["name"], config["styles"]
-    torch.set_num_threads(2)
     pool = pool_of(config, options.data)
     saved = np.load(folder / f"groups-{settings['of']}.npz")
     groups: Groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
@@ -129,8 +126,7 @@ def main() -> None:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     ids = tokenize(tokenizer, texts, config["data"]["query_tokens"])
-    depth = DEPTH - config["model"]["trained_layers"]
-    encode(load_encoder(options.base), ids, depth, folder / "queries-styles")
+    encode(frozen(), ids, depths_of(config, deeper=False), folder / "queries-styles")
     np.savez(
         folder / "groups-styles.npz",
         **{name: np.concatenate([part[name] for part in parts]) for name in groups},

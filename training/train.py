@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from training.data import WORK
-from training.model import Batch, load_encoder, new_reranker, word_mask
-from training.states import KeptTower, States
+from training.model import Batch, fast_products, load_encoder, new_reranker, shape_of, word_mask
+from training.states import Joined, KeptTower, States
 from training.validate import ValidationSet, validate
 
 
@@ -35,10 +35,13 @@ class Batches:
         self.query, self.positive, self.negatives = (
             np.concatenate([each[key] for each in saved]) for key in ("query", "positive", "negatives")
         )
-        self.queries, self.passages = (
-            States(folder / settings.get("queries", "queries")),
-            States(folder / "passages", first_only=settings["rate_tower"] > 0),
-        )
+        one_depth = settings["rate_tower"] > 0
+        self.queries = States(folder / settings.get("queries", "queries"))
+        self.passages: States | Joined = States(folder / "passages", first_only=one_depth)
+        if settings.get("more_passages"):
+            self.passages = Joined(
+                self.passages, States(folder / settings["more_passages"], first_only=one_depth)
+            )
         self.groups, self.hard, self.seed = settings["groups"], settings["hard_negatives"], seed
         self.hardest, self.random = settings["hardest_share"], settings["random_negatives"]
         self.limit = settings["passage_limit"]
@@ -116,7 +119,7 @@ class Run:
             for name in config["validation"]["sets"]
         ]
         torch.manual_seed(self.seed)
-        self.model = new_reranker(load_encoder(base), config["model"]["trained_layers"])
+        self.model = new_reranker(load_encoder(base), *shape_of(config))
         if self.settings.get("start"):
             self.model.load_state_dict(torch.load(WORK / self.settings["start"], weights_only=True))
         if not self.settings["rate_tower"]:
@@ -150,7 +153,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * self.rate()
         batch, taught = self.batches.batch(self.step)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with fast_products():
             logits, residual = self.model(batch, self.batches.rarity, self.settings["dropout"])
         logits = logits.float().view(self.batches.groups, -1)
         loss = self.loss(logits, residual.float())
@@ -192,7 +195,7 @@ class Run:
         Their scores are brought to one spread within each group, and the mix to that of the former.
         """
         assert self.anchor is not None
-        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.inference_mode(), fast_products():
             began = self.anchor(batch, self.batches.rarity)[0].float().view(taught.shape)
         mixed = standard(began) + self.settings["teacher_weight"] * standard(taught)
         return (began.std(1, keepdim=True) * standard(mixed)).softmax(1).clone()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.model import Batch, Reranker
+from training.model import Batch, Reranker, fast_products
 from training.states import States
 
 
@@ -47,7 +47,7 @@ class ValidationSet:
                 *self.passages.batch(top),
                 torch.zeros(len(top), dtype=torch.long),
             )
-            with torch.autocast("cpu", dtype=torch.bfloat16):
+            with fast_products():
                 logits, residual = model(batch, rarity)
             found.append((logits.float().numpy(), residual[0].float().numpy()))
         logits, residual = zip(*found, strict=True)

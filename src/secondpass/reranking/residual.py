@@ -18,7 +18,7 @@ from ..cores import for_each
 from ..inference import Floats, mean_states, unit
 from ..native import Encoder, Layer, Linear, Table, best_cosines
 
-__all__ = ["ResidualScorer", "is_residual"]
+__all__ = ["ResidualScorer", "frozen_encoder", "is_residual", "reads_mutually"]
 
 _DEPTH = 6
 _EPSILON = 1e-12
@@ -31,6 +31,28 @@ def is_residual(config: dict[str, Any]) -> bool:
     """Whether a ``config.json`` is that of a residual cross-encoder."""
     ours = config.get("secondpass")
     return isinstance(ours, dict) and bool(ours.get("one_query_per_batch"))
+
+
+def reads_mutually(config: dict[str, Any]) -> bool:
+    """Whether in the joint layers the passage's tokens read the query too, see ``JointBranch``."""
+    ours = config.get("secondpass")
+    return isinstance(ours, dict) and bool(ours.get("mutual"))
+
+
+def frozen_encoder(weights: Weights) -> Encoder:
+    """Return the bi-encoder of a residual cross-encoder.
+
+    Raises:
+        KeyError: a tensor is not there.
+    """
+    return Encoder(
+        weights.table("encoder.words"),
+        weights.table("encoder.positions"),
+        Table(weights.tensor("encoder.type")[None, :]),
+        norm_of(weights, "encoder.norm").stacked(),
+        tuple(_layer(weights, f"encoder.layers.{depth}") for depth in range(_DEPTH)),
+        epsilon=_EPSILON,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +79,20 @@ class ResidualScorer:
 
     one_query = False
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, mutual: bool = False) -> None:
         """Pack the weights.
+
+        Args:
+            weights: of the whole model.
+            mutual: see ``reads_mutually``.
 
         Raises:
             KeyError: a tensor is not there.
         """
-        self._encoder = Encoder(
-            weights.table("encoder.words"),
-            weights.table("encoder.positions"),
-            Table(weights.tensor("encoder.type")[None, :]),
-            norm_of(weights, "encoder.norm").stacked(),
-            tuple(_layer(weights, f"encoder.layers.{depth}") for depth in range(_DEPTH)),
-            epsilon=_EPSILON,
-        )
+        self._encoder = frozen_encoder(weights)
         self._joint = tuple(_layer(weights, f"branch.layers.{depth}") for depth in range(_trained(weights)))
         self._first = _DEPTH - len(self._joint)
+        self._mutual = mutual
         self._match = weights.linear("branch.match")
         self._segment = weights.tensor("branch.passage_segment")
         self._head_norm = norm_of(weights, "branch.head_norm").stacked()
@@ -122,7 +142,7 @@ class ResidualScorer:
         """Run all layers in place; return the states that the joint layers read, the first one's first."""
         kept = []
         for depth, layer in enumerate(self._encoder.layers):
-            if depth >= self._first:
+            if depth == self._first or (depth > self._first and not self._mutual):
                 kept.append(states.copy())
             layer(states, starts)
         return kept
@@ -169,13 +189,33 @@ class ResidualScorer:
         for feature, weight in zip((best, exact, rare, exact * rare), match, strict=True):
             states = states + feature.astype(np.float32)[:, None] * weight
         own = np.cumsum([0, *(len(query.ids) for query in asked)], dtype=np.int32)
-        for layer, other in zip(self._joint, depths, strict=True):
-            layer.reading(states, own, other + self._segment, starts)
+        if self._mutual:
+            states, others = self._both(states, own, depths[0] + self._segment, starts)
+            self._joint[-1].reading(states, own, others, starts)
+        else:
+            for layer, other in zip(self._joint, depths, strict=True):
+                layer.reading(states, own, other + self._segment, starts)
         pooled = np.concatenate([states[own[:-1]], mean_states(states, own)], axis=1)
         native.norm(pooled, self._head_norm, _HEAD_EPSILON)
         # not `@`: a row's sums must not depend on how many rows there are
         inner = np.einsum("nj,ij->ni", pooled, hidden) + self._hidden.bias
         return np.asarray(np.einsum("ni,i->n", _gelu(inner), last[0]) + self._last.bias[0])
+
+    def _both(self, states: Floats, own: Starts, others: Floats, starts: Starts) -> tuple[Floats, Floats]:
+        """Run all joint layers but the last over queries and passages, each reading both; return both."""
+        whole = np.empty((len(states) + len(others), states.shape[1]), dtype=np.float32)
+        first, second = _after(own, starts), _after(starts, own[1:])
+        whole[first], whole[second] = states, others
+        bounds = own + starts
+        for layer in self._joint[:-1]:
+            layer(whole, bounds)
+        return whole[first], whole[second]
+
+
+def _after(starts: Starts, before: Starts) -> Integers:
+    """Return where the tokens of texts stand when before each text stands another one, (tokens,)."""
+    lengths = np.diff(starts)
+    return np.arange(starts[-1]) + np.repeat(before[: len(lengths)], lengths)
 
 
 def _as_text(ids: Sequence[int]) -> Row:

@@ -16,7 +16,7 @@ from ..errors import ModelInvalidError
 from ..inference import Floats, open_graph, run_rows
 from ..models import ModelFolder
 from ..products import product
-from .residual import ResidualScorer, is_residual
+from .residual import ResidualScorer, is_residual, reads_mutually
 
 __all__ = ["PairScorer", "kernel_scorer", "open_scorer"]
 
@@ -60,7 +60,9 @@ def kernel_scorer(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | N
         return None
     try:
         weights = checkpoints.weights_of(path)
-        return ResidualScorer(weights) if is_residual(config) else _BertScorer(weights, config, path)
+        if is_residual(config):
+            return ResidualScorer(weights, reads_mutually(config))
+        return _BertScorer(weights, config, path)
     except KeyError:
         return None
 

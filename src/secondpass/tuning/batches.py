@@ -11,14 +11,13 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from ..tokenizing import clean
-from .model import Batch, Encoder, Tower, additive
+from .layers import Encoder, Tower, additive, pieces
+from .model import Batch
 from .values import Example, Recipe
 
 __all__ = ["Batches", "FrozenTower", "Group", "batch_of", "in_pieces", "token_ids"]
 
 _CLS, _SEP = 101, 102
-PIECE_TOKENS = 1600
-"""Tokens that run through the frozen layers at once."""
 
 
 def token_ids(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[list[int]]:
@@ -126,28 +125,18 @@ class FrozenTower(Tower):
 def in_pieces(work: Callable[[Tensor, Tensor], list[Tensor]], texts: Tensor, mask: Tensor) -> list[Tensor]:
     """Return what ``work`` gives for each text, ``(n, tokens, width)`` float32, zero for padding.
 
-    A piece holds texts of about the same length, and few of them: it stays in the caches, and little of it
-    is padding. In one piece a step took 3 times as long on two busy cores, with the same numbers.
-
     Args:
         work: takes texts and their mask, padded to the longest.
         texts: (n, tokens, ...).
         mask: (n, tokens), ones and zeros.
     """
-    lengths = mask.sum(1).long()
-    order, found = lengths.argsort(), list[Tensor]()
-    start = 0
-    while start < len(order):
-        end = start + 1
-        while end < len(order) and (end + 1 - start) * int(lengths[order[end]]) <= PIECE_TOKENS:
-            end += 1
-        rows, longest = order[start:end], int(lengths[order[end - 1]])
+    found = list[Tensor]()
+    for rows, longest in pieces(mask):
         piece = work(texts[rows, :longest], mask[rows, :longest])
         if not found:
             found = [torch.zeros(*mask.shape, each.shape[-1]) for each in piece]
         for whole, each in zip(found, piece, strict=True):
             whole[rows, :longest] = each.float()
-        start = end
     return found
 
 

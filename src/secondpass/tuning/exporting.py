@@ -18,7 +18,8 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import Tensor, nn
 
-from .model import DEPTH, Encoder, JointBranch, additive, match_features, mean_maxsim, pooled
+from .layers import DEPTH, Encoder, additive, pooled
+from .model import JointBranch, match_features, mean_maxsim
 
 __all__ = ["INPUTS", "Graph", "export", "name_tensors", "quantise_table", "simplify"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import pickle
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from ..errors import StorageError
 from .batches import Batches, FrozenTower, Group, batch_of, token_ids
 from .choosing import Choosing
 from .grid import Grid
+from .layers import fast_products
 from .model import JointBranch, Reranker
 from .thawing import Thawed
 from .values import Check, Example, Learnt, Progress, Recipe
@@ -64,7 +64,7 @@ class Learning:
         self._model.branch.requires_grad_(True)
         self._grid = Grid(self._model.branch)
         self._grid.dither(self._model.branch, seed)
-        self._average = Reranker(self._model.depth)
+        self._average = Reranker(self._model.depth, self._model.branch.mutual)
         self._average.tower = self._model.tower
         self._average.branch = deepcopy(self._model.branch).requires_grad_(False)
         self._optimizer = torch.optim.AdamW(self._parameter_groups(), betas=(0.9, 0.98))
@@ -146,7 +146,7 @@ class Learning:
         self._step += 1
 
     def _logits(self, model: Reranker, groups: Sequence[Group], dropout: float = 0.0) -> Tensor:
-        with _fast_products():
+        with fast_products():
             batch = batch_of(self._thawed.encoder, groups, model.depth)
             rounded = {f"branch.{name}": each for name, each in self._grid.rounded(model.branch).items()}
             logits: Tensor = functional_call(model, rounded, (batch, self._thawed.rarity, dropout))[0]
@@ -213,11 +213,3 @@ def read_checkpoint(file: Path) -> dict[str, Any] | None:
     except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError):
         return None
     return kept if isinstance(kept, dict) else None
-
-
-def _fast_products() -> contextlib.AbstractContextManager[Any]:
-    """Matrix products in bfloat16 where the processor is made for them; elsewhere they would be slower."""
-    asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
-    if any(each is not None and each() for each in asked):
-        return torch.autocast("cpu", dtype=torch.bfloat16)
-    return contextlib.nullcontext()

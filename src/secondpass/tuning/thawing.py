@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from ..checkpoints import Weights, weights_of
 from ..errors import ModelInvalidError
 from ..models import ModelFolder
+from ..reranking.residual import reads_mutually
 from .exporting import Graph
-from .model import Encoder, JointBranch, Layer, Reranker, new_reranker
+from .layers import Encoder, Layer
+from .model import JointBranch, Reranker, new_reranker
 from .starting import check_can_start
 
 __all__ = ["Thawed", "thaw"]
@@ -54,7 +56,8 @@ def thaw(folder: ModelFolder) -> Thawed:
         weights = weights_of(path)
         encoder = Encoder()
         _fill_encoder(encoder, weights)
-        model = new_reranker(encoder.eval().requires_grad_(False), _joint_layers(weights))
+        mutual = reads_mutually(folder.json("config.json"))
+        model = new_reranker(encoder.eval().requires_grad_(False), _joint_layers(weights), mutual)
         _fill_branch(model.branch, weights)
         model.tower.requires_grad_(False)
         rarity = _tensor(weights.tensor("rarity"))
