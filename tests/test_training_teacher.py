@@ -87,9 +87,7 @@ def test_a_lesson_lies_between_what_was_believed_and_what_is_taught() -> None:
 
     def lesson(weight: float) -> list[float]:
         anchor = lambda batch, rarity: (began, None)  # noqa: E731
-        run = SimpleNamespace(
-            anchor=anchor, batches=SimpleNamespace(rarity=None), settings={"teacher_weight": weight}
-        )
+        run = SimpleNamespace(anchor=anchor, rarity=None, settings={"teacher_weight": weight})
         return Run.lesson(run, None, taught)[0].tolist()  # type: ignore[arg-type]
 
     assert lesson(0.0) == pytest.approx(began.softmax(1)[0].tolist(), abs=1e-4)

@@ -77,13 +77,14 @@ def echoing(
     """
     asked = np.array([row for row, query in enumerate(groups["query"]) if pool.source[query] not in WEAK])
     real = np.array([at for at, source in enumerate(pool.source) if source not in WEAK])
+    among = vectors[real]
     rows = np.sort(generator.permutation(asked)[:count])
     texts: list[str] = []
     table = groups["negatives"][rows].copy()
     positive = groups["positive"][rows].copy()
     for place, row in enumerate(rows.tolist()):
         query = int(groups["query"][row])
-        cosines = vectors[real] @ vectors[query]
+        cosines = among @ vectors[query]
         cosines[cosines > TOO_NEAR] = -1.0
         others = [pool.queries[real[each]] for each in np.argpartition(-cosines, OTHERS)[:OTHERS]]
         wrong = [pool.passages[each] for each in table[place][:10].tolist() if each >= 0]

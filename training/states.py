@@ -69,9 +69,9 @@ class States:
 
 
 class Joined:
-    """Two `States` as one: the second's texts count on from the end of the first's."""
+    """Two `States`, or what serves as such, as one: the second's texts count on from the first's end."""
 
-    def __init__(self, first: States, second: States) -> None:
+    def __init__(self, first: Any, second: Any) -> None:
         self._parts = first, second
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Joined:
         ]
         longest = max(ids.shape[1] for _, ids, _ in found)
         joined = [torch.cat([_longer(each, longest) for each in kind]) for kind in zip(*found, strict=True)]
-        order = torch.from_numpy(np.argsort(np.concatenate(places), kind="stable"))
+        order = torch.from_numpy(np.argsort(np.concatenate(places), kind="stable")).to(joined[0].device)
         return joined[0][order], joined[1][order], joined[2][order]
 
 

@@ -1,6 +1,6 @@
 """Train the re-ranker. A run that was cut off goes on exactly where its last checkpoint left it.
 
-python -m training.train --config training/configs/first.toml --base FOLDER
+python -m training.train --config training/configs/first.toml [--device cuda]
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from secondpass.models import resolve
+from secondpass.tuning.thawing import thaw
 from training.data import WORK
+from training.live import Opener, opener
 from training.model import Batch, fast_products, load_encoder, new_reranker, shape_of, word_mask
-from training.states import Joined, KeptTower, States
+from training.states import Joined, KeptTower
 from training.validate import ValidationSet, validate
 
 
 class Batches:
     """Groups of one positive and some negatives; a batch depends on the seed and the step alone."""
 
-    def __init__(self, folder: Path, settings: dict[str, Any], seed: int) -> None:
+    def __init__(self, folder: Path, settings: dict[str, Any], seed: int, texts: Opener) -> None:
         names = settings["negatives_from"]
         saved = [
             np.load(folder / f"groups-{name}.npz") for name in ([names] if isinstance(names, str) else names)
@@ -35,13 +38,10 @@ class Batches:
         self.query, self.positive, self.negatives = (
             np.concatenate([each[key] for each in saved]) for key in ("query", "positive", "negatives")
         )
-        one_depth = settings["rate_tower"] > 0
-        self.queries = States(folder / settings.get("queries", "queries"))
-        self.passages: States | Joined = States(folder / "passages", first_only=one_depth)
+        self.queries = texts(settings.get("queries", "queries"), False)
+        self.passages = texts("passages", True)
         if settings.get("more_passages"):
-            self.passages = Joined(
-                self.passages, States(folder / settings["more_passages"], first_only=one_depth)
-            )
+            self.passages = Joined(self.passages, texts(settings["more_passages"], True))
         self.groups, self.hard, self.seed = settings["groups"], settings["hard_negatives"], seed
         self.hardest, self.random = settings["hardest_share"], settings["random_negatives"]
         self.limit = settings["passage_limit"]
@@ -75,12 +75,11 @@ class Batches:
             if self.taught is not None:
                 taught.append(self.taught[group][np.concatenate([[0], 1 + places])])
         owner = np.repeat(np.arange(self.groups), 1 + self.hard + self.random)
-        batch = Batch(
-            *self.hide(*self.queries.batch(self.query[chosen])),
-            *self.hide(*self.passages.batch(passage, self.limit)),
-            torch.from_numpy(owner),
-        )
-        return batch, torch.from_numpy(np.stack(taught)) if taught else None
+        query = self.hide(*self.queries.batch(self.query[chosen]))
+        read = self.hide(*self.passages.batch(passage, self.limit))
+        device = read[0].device
+        batch = Batch(*query, *read, torch.from_numpy(owner).to(device))
+        return batch, torch.from_numpy(np.stack(taught)).to(device) if taught else None
 
     def order(self, epoch: int) -> np.ndarray:
         """Every group once; where sets are balanced, as many of them as there are, drawn by their weights."""
@@ -93,7 +92,7 @@ class Batches:
         """Hide some words, as if they were padding, so that no single one is relied on."""
         if not self.hidden:
             return states, ids, mask
-        gone = (torch.rand(ids.shape) < self.hidden) & (word_mask(ids) > 0)
+        gone = (torch.rand(ids.shape, device=ids.device) < self.hidden) & (word_mask(ids) > 0)
         gone &= (word_mask(ids) * ~gone).sum(1, keepdim=True) > 0  # a text keeps a word
         return states, ids.masked_fill(gone, 0), mask.masked_fill(gone, 0.0)
 
@@ -105,23 +104,40 @@ class Batches:
 
 
 class Run:
-    """One training run: the model, its moving average, the optimizer, and the best checkpoint so far."""
+    """One training run: the model, its moving average, the optimizer, and the best checkpoint so far.
 
-    def __init__(self, config: dict[str, Any], base: Path) -> None:
+    Args:
+        config: of the run.
+        base: folder of all-MiniLM-L6-v2; None: the encoder of the re-ranker in the package.
+        data: folder of the prepared data; None: the one that the config names.
+        device: where the model is: ``cpu`` or ``cuda``.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], base: Path | None, data: Path | None = None, device: str = "cpu"
+    ) -> None:
         self.settings = config["train"]
         self.seed = self.settings.get("seed", config["seed"])
         self.folder = WORK / config["train"]["name"]
         self.folder.mkdir(parents=True, exist_ok=True)
-        data = WORK / config["data"]["name"]
-        self.batches = Batches(data, self.settings, self.seed)
+        self.device = device
+        data = data or WORK / config["data"]["name"]
+        shipped = thaw(resolve("minilm-l6"))
+        encoder = load_encoder(base) if base else shipped.encoder
+        texts = opener(data, config, encoder.to(device))
+        self.batches = Batches(data, self.settings, self.seed, texts)
+        self.rarity = self.batches.rarity.to(device)
         self.sets = [
-            ValidationSet(data, name, self.settings["validation_queries"])
+            ValidationSet(data, name, self.settings["validation_queries"], texts)
             for name in config["validation"]["sets"]
         ]
         torch.manual_seed(self.seed)
-        self.model = new_reranker(load_encoder(base), *shape_of(config))
-        if self.settings.get("start"):
-            self.model.load_state_dict(torch.load(WORK / self.settings["start"], weights_only=True))
+        self.model = new_reranker(encoder, *shape_of(config)).to(device)
+        start = self.settings.get("start")
+        if start == "minilm-l6":
+            self.model.load_state_dict(shipped.model.state_dict())
+        elif start:
+            self.model.load_state_dict(torch.load(WORK / start, weights_only=True, map_location=device))
         if not self.settings["rate_tower"]:
             self.model.tower = KeptTower(self.model.tower).requires_grad_(False)
         self.average = deepcopy(self.model).requires_grad_(False)
@@ -153,8 +169,8 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * self.rate()
         batch, taught = self.batches.batch(self.step)
-        with fast_products():
-            logits, residual = self.model(batch, self.batches.rarity, self.settings["dropout"])
+        with fast_products(self.device):
+            logits, residual = self.model(batch, self.rarity, self.settings["dropout"])
         logits = logits.float().view(self.batches.groups, -1)
         loss = self.loss(logits, residual.float())
         if taught is not None:
@@ -179,14 +195,13 @@ class Run:
         little to learn from those.
         """
         groups, size = logits.shape
-        own = residual.view(groups, groups, size)[torch.arange(groups), torch.arange(groups)]
-        without = torch.rand(groups, 1) < self.settings.get("residual_dropout", 0.0)
+        device, every = logits.device, torch.arange(groups, device=logits.device)
+        own = residual.view(groups, groups, size)[every, every]
+        without = torch.rand(groups, 1, device=device) < self.settings.get("residual_dropout", 0.0)
         logits = logits - own * without
-        loss = cross_entropy(logits, torch.zeros(groups, dtype=torch.long))
+        loss = cross_entropy(logits, torch.zeros_like(every))
         if self.settings["residual_loss"]:
-            loss = loss + self.settings["residual_loss"] * cross_entropy(
-                residual, torch.arange(groups) * size
-            )
+            loss = loss + self.settings["residual_loss"] * cross_entropy(residual, every * size)
         return loss
 
     def lesson(self, batch: Batch, taught: Tensor) -> Tensor:
@@ -195,14 +210,14 @@ class Run:
         Their scores are brought to one spread within each group, and the mix to that of the former.
         """
         assert self.anchor is not None
-        with torch.inference_mode(), fast_products():
-            began = self.anchor(batch, self.batches.rarity)[0].float().view(taught.shape)
+        with torch.inference_mode(), fast_products(taught.device.type):
+            began = self.anchor(batch, self.rarity)[0].float().view(taught.shape)
         mixed = standard(began) + self.settings["teacher_weight"] * standard(taught)
         return (began.std(1, keepdim=True) * standard(mixed)).softmax(1).clone()
 
     def check(self) -> None:
         """Validate the averaged weights and keep them when they are the best so far."""
-        found = validate(self.sets, self.average, self.batches.rarity)
+        found = validate(self.sets, self.average, self.rarity)
         self.history.append({"step": self.step, **{name: round(value, 4) for name, value in found.items()}})
         if found["mean"] > self.best:
             self.best = found["mean"]
@@ -235,7 +250,7 @@ class Run:
         """Continue from the checkpoint, if there is one."""
         path = self.folder / "checkpoint.pt"
         if path.exists():
-            kept = torch.load(path, weights_only=True)
+            kept = torch.load(path, weights_only=True, map_location=self.device)
             self.model.load_state_dict(kept["model"])
             self.average.load_state_dict(kept["average"])
             self.optimizer.load_state_dict(kept["optimizer"])
@@ -257,10 +272,12 @@ def main() -> None:
     """Train to the configured number of steps."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--base", type=Path, required=True, help="folder of all-MiniLM-L6-v2")
+    parser.add_argument("--base", type=Path, help="folder of all-MiniLM-L6-v2 (the package's own, in 8 bits)")
+    parser.add_argument("--data", type=Path, help="folder of the prepared data (training/work/NAME)")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda where a GPU is at hand")
     options = parser.parse_args()
     torch.set_num_threads(2)
-    run = Run(tomllib.loads(options.config.read_text()), options.base)
+    run = Run(tomllib.loads(options.config.read_text()), options.base, options.data, options.device)
     run.resume()
     if not run.history:
         run.check()

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.live import Opener
 from training.model import Batch, Reranker, fast_products
 from training.states import States
 
@@ -16,12 +17,14 @@ from training.states import States
 class ValidationSet:
     """One validation set: queries, their dense top candidates, and which of those are relevant."""
 
-    def __init__(self, folder: Path, name: str, queries: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, queries: int | None = None, texts: Opener | None = None
+    ) -> None:
         saved = np.load(folder / f"{name}.validation.npz")
-        self.name = name
+        self.name, self._folder = name, folder
         self.top, self.relevant, self.total = (saved[key][:queries] for key in ("top", "relevant", "total"))
-        self.queries = States(folder / f"{name}_queries")
-        self.passages = States(folder / f"{name}_passages")
+        texts = texts or (lambda name, _: States(folder / name))
+        self.queries, self.passages = texts(f"{name}_queries", False), texts(f"{name}_passages", True)
 
     def __len__(self) -> int:
         return len(self.top)
@@ -35,7 +38,8 @@ class ValidationSet:
 
     def dense(self) -> np.ndarray:
         """Scores of the first stage, (queries, candidates)."""
-        return np.einsum("qw,qcw->qc", self.queries.pooled[: len(self)], self.passages.pooled[self.top])
+        pooled = [States(self._folder / f"{self.name}_{kind}").pooled for kind in ("queries", "passages")]
+        return np.einsum("qw,qcw->qc", pooled[0][: len(self)], pooled[1][self.top])
 
     @torch.inference_mode()
     def scores(self, model: Reranker, rarity: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -45,11 +49,11 @@ class ValidationSet:
             batch = Batch(
                 *self.queries.batch([query]),
                 *self.passages.batch(top),
-                torch.zeros(len(top), dtype=torch.long),
+                torch.zeros(len(top), dtype=torch.long, device=rarity.device),
             )
-            with fast_products():
+            with fast_products(rarity.device.type):
                 logits, residual = model(batch, rarity)
-            found.append((logits.float().numpy(), residual[0].float().numpy()))
+            found.append((logits.float().cpu().numpy(), residual[0].float().cpu().numpy()))
         logits, residual = zip(*found, strict=True)
         return np.stack(logits), np.stack(residual)
 

@@ -121,8 +121,10 @@ class Tower(nn.Module):
         return found
 
 
-def fast_products() -> contextlib.AbstractContextManager[Any]:
+def fast_products(device: str = "cpu") -> contextlib.AbstractContextManager[Any]:
     """Matrix products in bfloat16 where the processor is made for them; elsewhere they would be slower."""
+    if device != "cpu":
+        return torch.autocast(device, dtype=torch.bfloat16)
     asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))
     if any(each is not None and each() for each in asked):
         return torch.autocast("cpu", dtype=torch.bfloat16)

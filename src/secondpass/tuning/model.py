@@ -109,7 +109,7 @@ class Reranker(nn.Module):
         query = self.tower(batch.query, batch.query_mask)
         passage = self.tower(batch.passage, batch.passage_mask)
         own = batch.owner
-        with torch.autocast("cpu", enabled=False):  # 16 bits would blur what the order depends on
+        with torch.autocast(own.device.type, enabled=False):  # 16 bits would blur what the order depends on
             unit = [functional.normalize(states[-1].float(), dim=-1) for states in (query, passage)]
             vectors = (
                 pooled(query[-1].float(), batch.query_mask),
@@ -121,7 +121,7 @@ class Reranker(nn.Module):
                 unit[0][own], batch.query_ids[own], unit[1], batch.passage_ids, batch.passage_mask, rarity
             ).detach()
         before = [each.detach() for each in passage[:-1]]
-        extra = torch.zeros(len(own))
+        extra = torch.zeros(len(own), device=own.device)
         for rows, longest in self._pieces(batch.passage_mask):
             extra = extra.index_put(
                 (rows,),
@@ -134,16 +134,17 @@ class Reranker(nn.Module):
                     dropout,
                 ).float(),
             )
-        return residual[own, torch.arange(len(own))] + extra, residual
+        return residual[own, torch.arange(len(own), device=own.device)] + extra, residual
 
     def _pieces(self, mask: Tensor) -> list[tuple[Tensor, int]]:
         """Rows that go through the branch together, and their longest passage.
 
-        Where the passages' tokens go through it too, that is a few of about one length at a time.
+        Where the passages' tokens go through it too, that is a few of about one length at a time, unless a
+        GPU has all of them at once.
         """
-        if self.branch.mutual:
+        if self.branch.mutual and mask.device.type == "cpu":
             return pieces(mask)
-        return [(torch.arange(len(mask)), mask.shape[1])]
+        return [(torch.arange(len(mask), device=mask.device), mask.shape[1])]
 
 
 @dataclass(slots=True)
