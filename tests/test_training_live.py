@@ -1,4 +1,4 @@
-"""The recipe on states that are kept and on states that are computed (training/states.py, live.py, carry.py)."""
+"""The recipe on kept states and on computed ones (training/states.py, training/live.py, training/carry.py)."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def prepared(folder: Path, mutual: bool) -> Path:
     """Six groups of real texts, as `prepare` and its like write them."""
     tokenizer = Tokenizer.from_file(str(resolve("minilm-l6").path / "tokenizer.json"))
     asked = list(built_in_text(6, 5))
-    encoder, wanted = frozen(), depths_of(config(mutual))
+    encoder, wanted = frozen(), depths_of(config(mutual), deeper=True)
     read = [text for _, texts in asked for text in texts]
     folder.mkdir()
 

@@ -122,7 +122,7 @@ def main() -> None:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     ids = tokenize(tokenizer, texts, config["data"]["passage_tokens"])
-    encode(frozen(), ids, depths_of(config), folder / "passages-echoes")
+    encode(frozen(), ids, depths_of(config, config["data"].get("deeper", False)), folder / "passages-echoes")
     np.savez(folder / "groups-echoes.npz", **found)
     print(f"{len(texts)} passages for {len(found['query'])} groups, such as:", *texts[:4], sep="\n  ")
 

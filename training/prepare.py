@@ -78,7 +78,8 @@ def prepare_training(
     np.save(folder / "rarity.npy", rarity(passage_ids))
     encode(encoder, query_ids, depths_of(config, deeper=False), folder / "queries")
     say(start, "queries encoded")
-    encode(encoder, passage_ids, depths_of(config), folder / "passages")
+    deeper = depths_of(config, settings.get("deeper", False))
+    encode(encoder, passage_ids, deeper, folder / "passages")
     say(start, f"passages encoded, {sum(map(len, passage_ids))} tokens")
     write_groups(pool, settings, folder)
     say(start, "negatives mined")
@@ -135,7 +136,8 @@ def prepare_validation(
         top = np.argsort(-queries @ passages.T, axis=1, kind="stable")[:, : settings["candidates"]]
         used = np.unique(top)
         read = [passage_ids[each] for each in used]
-        encode(encoder, read, depths_of(config), folder / f"{name}_passages")
+        deeper = depths_of(config, config["data"].get("deeper", False))
+        encode(encoder, read, deeper, folder / f"{name}_passages")
         relevant = np.array(
             [np.isin(row, pool.positives[query]) for row, query in zip(top, chosen, strict=True)]
         )

@@ -144,11 +144,11 @@ def frozen() -> Encoder:
     return frozen_encoder(weights_of(resolve("minilm-l6").weights()))
 
 
-def depths_of(config: dict[str, Any], deeper: bool = True) -> tuple[int, ...]:
-    """Which layers' states a run reads of its passages, or of its queries with ``deeper`` false.
+def depths_of(config: dict[str, Any], deeper: bool) -> tuple[int, ...]:
+    """Which layers' states are kept: the first that a run reads, with ``deeper`` all others that it reads.
 
-    The joint branch begins at the first. Of a passage that reads the query as well it is all that it reads;
-    else it reads those of every later layer too. Max-sim reads the last.
+    The joint branch begins at the first. Of a passage that reads the query as well it reads no more; else it
+    reads those of every later layer too. Max-sim reads the last.
     """
     first = DEPTH - config["model"]["trained_layers"]
     if not deeper:
