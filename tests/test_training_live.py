@@ -1,4 +1,4 @@
-"""The recipe on kept states and on computed ones (training/states.py, training/live.py, training/carry.py)."""
+"""The recipe on kept states and on computed ones (training/states.py, live.py, carry.py)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Fit scale and bias (Platt): the sigmoid of a logit then reads as a probability; the ranking stays.
 
-    python -m training.calibrate --config training/configs/first.toml --base FOLDER --model BEST.pt
+    python -m training.calibrate --config training/configs/first.toml --model training/work/first/model
 
 Fitted on the validation candidates, every set counting the same. What comes out is the chance that a
 candidate of the dense top 20 is labelled relevant there; other collections have other shares of relevance.
@@ -18,28 +18,25 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from secondpass.reranking import CrossEncoder
 from training.data import WORK
-from training.model import load_encoder, new_reranker, shape_of
 from training.validate import ValidationSet
 
 
 def main() -> None:
-    """Write ``calibration.json`` beside the model."""
+    """Write ``calibration.json`` beside the model's folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True, help="a model folder that training.export wrote")
+    parser.add_argument("--queries", type=int, help="only so many of each validation set")
     options = parser.parse_args()
-    torch.set_num_threads(2)
     config = tomllib.loads(options.config.read_text())
-    data = WORK / config["data"]["name"]
-    model = new_reranker(load_encoder(options.base), *shape_of(config)).requires_grad_(False)
-    model.load_state_dict(torch.load(options.model, weights_only=True))
-    rarity = torch.from_numpy(np.load(data / "rarity.npy"))
+    data, reranker = WORK / config["data"]["name"], CrossEncoder(options.model)
     logits, labels, weights = [], [], []
     for name in config["validation"]["sets"]:
-        each = ValidationSet(data, name)
-        logits.append(torch.from_numpy(each.scores(model, rarity)[0]).flatten())
+        each = ValidationSet(data, name, options.queries)
+        scores = [reranker.score(query, texts) for query, texts in each.pairs()]
+        logits.append(torch.from_numpy(np.concatenate(scores)))
         labels.append(torch.from_numpy(each.relevant).flatten().float())
         weights.append(torch.full_like(labels[-1], 1 / len(labels[-1])))
     found = fit(torch.cat(logits).double(), torch.cat(labels).double(), torch.cat(weights).double())

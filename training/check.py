@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from training.data import WORK
-from training.export import DESTINATION, export, load_graph
+from training.export import DESTINATION, calibration_of, export, load_graph
 from training.model import WIDTH, Encoder, additive, load_encoder, shape_of
 from training.onnx_model import BATCH_TOKENS, ONE_ROW, OnnxReranker, pad
 
@@ -27,7 +27,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--model", help="as for training.export")
+    parser.add_argument("--joint", type=float, default=1.0)
     parser.add_argument("--calibration", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(2)
@@ -35,7 +36,7 @@ def main() -> None:
     data, folder = WORK / config["data"]["name"], WORK / config["train"]["name"] / "onnx"
     tokenizer = DESTINATION / "tokenizer.json"
     full = OnnxReranker(folder / "model.fp32.onnx", tokenizer)
-    graph = load_graph(options, shape_of(config), data)
+    graph = load_graph(options, shape_of(config), data, calibration_of(options.calibration))
     texts = json.loads((data / "wikiqa.texts.json").read_text())
     found = {
         **against_torch(graph, full, texts),

@@ -23,10 +23,8 @@ import torch
 from ir_measures import nDCG
 from tokenizers import Tokenizer
 
-from secondpass.reranking import load_reranker
+from secondpass.reranking import CrossEncoder, load_reranker
 from training.data import WORK
-from training.export import DESTINATION
-from training.onnx_model import OnnxReranker
 from training.states import Encoder, encode, frozen, tokenize
 from training.validate import ValidationSet
 
@@ -49,7 +47,7 @@ def main() -> None:
     torch.set_num_threads(2)
     config = tomllib.loads(options.config.read_text())
     folder = WORK / config["train"]["name"]
-    full = OnnxReranker(folder / "onnx" / "model.fp32.onnx", DESTINATION / "tokenizer.json", threads=1)
+    full = CrossEncoder(folder / "model-fp32", precision="fp32")
     late, signs = load_reranker("late-interaction"), load_reranker("late-interaction-1bit")
     models = [late, signs, full, load_reranker("minilm-l6")]
     if options.what == "validation":
@@ -73,12 +71,7 @@ def on_validation(data: Path, chosen: list[ValidationSet], models: list[Any]) ->
     """nDCG@10 of each system on each set, and how far int8 drifts from fp32."""
     sets, drift = {}, Drift()
     for each in chosen:
-        texts = json.loads((data / f"{each.name}.texts.json").read_text())
-        pairs = [
-            (query, [texts["passages"][passage] for passage in top])
-            for query, top in zip(texts["queries"], each.top, strict=False)
-        ]
-        scores = [each.dense(), *map(np.array, second_stage(models, pairs))]
+        scores = [each.dense(), *map(np.array, second_stage(models, each.pairs()))]
         for full, small in zip(scores[-2], scores[-1], strict=True):
             drift.add(full, small)
         np.savez(data / f"{each.name}.scores.npz", **dict(zip(SHORT, scores, strict=True)))

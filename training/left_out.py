@@ -24,8 +24,8 @@ from training.data import WORK, Pool
 from training.mining import WEAK, Groups
 from training.prepare import pool_of
 from training.rare_words import coverage, words_of
+from training.word_table import RARE
 
-RARE = 0.6  # of the highest idf in the query, as in `training.rare_words`
 HELD, MISSING = 0.99, 0.01  # shares of the rare words, by idf
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ class ValidationSet:
 
     def __len__(self) -> int:
         return len(self.top)
+
+    def pairs(self) -> list[tuple[str, list[str]]]:
+        """Each query's text with those of its candidates."""
+        texts = json.loads((self._folder / f"{self.name}.texts.json").read_text())
+        return [
+            (query, [texts["passages"][passage] for passage in top])
+            for query, top in zip(texts["queries"], self.top, strict=False)
+        ]
 
     def ndcg(self, scores: np.ndarray) -> np.ndarray:
         """nDCG@10 of each query when its candidates are ordered by these scores (queries, candidates)."""

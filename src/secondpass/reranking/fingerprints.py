@@ -7,12 +7,13 @@ from pathlib import Path
 
 from ..converting import graph_place, int8_file
 from ..models import ModelFolder
+from .rare_words import RARE_WORDS_FILE
 
 __all__ = ["fingerprint"]
 
 _BLOCKS = 32
 _BLOCK = 4096
-_FILES = {"config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
+_FILES = {RARE_WORDS_FILE, "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
 _WEIGHTS = {".onnx", ".onnx_data", ".data", ".safetensors"}
 
 

@@ -16,6 +16,7 @@ from ..errors import ModelInvalidError
 from ..inference import Floats, open_graph, run_rows
 from ..models import ModelFolder
 from ..products import product
+from .rare_words import RareWords, rare_words_of
 from .residual import ResidualScorer, is_residual, reads_mutually
 
 __all__ = ["PairScorer", "kernel_scorer", "open_scorer"]
@@ -43,6 +44,12 @@ def open_scorer(
     Raises:
         ModelInvalidError: a file is missing or damaged, or the model gives more than one value.
     """
+    scorer = _open(folder, config, precision, device)
+    rare = rare_words_of(folder, config)
+    return scorer if rare is None else _WithRareWords(scorer, rare)
+
+
+def _open(folder: ModelFolder, config: dict[str, Any], precision: str, device: str) -> PairScorer:
     if precision == "int8" and not kernels_refused(folder):
         found = kernel_scorer(folder, config)
         if found is not None:
@@ -65,6 +72,17 @@ def kernel_scorer(folder: ModelFolder, config: dict[str, Any]) -> PairScorer | N
         return _BertScorer(weights, config, path)
     except KeyError:
         return None
+
+
+class _WithRareWords:
+    """A scorer whose logits have a term for rare words added to them."""
+
+    def __init__(self, scorer: PairScorer, rare: RareWords) -> None:
+        self._scorer, self._rare = scorer, rare
+        self.one_query = scorer.one_query
+
+    def logits(self, rows: Sequence[Row]) -> Floats:
+        return np.asarray(self._scorer.logits(rows) + self._rare.term(rows), dtype=np.float32)
 
 
 class _GraphScorer:

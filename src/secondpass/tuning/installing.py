@@ -13,6 +13,7 @@ from .. import __version__
 from ..errors import InputError, ModelError
 from ..hub import is_plain
 from ..models import ModelFolder, known_as, user_models_dir
+from ..reranking.rare_words import RARE_WORDS_FILE
 from ..supply.pulling import recorded
 from .held_out import MEASURES
 from .values import HeldOut, Tuned
@@ -57,7 +58,9 @@ def write_config(start: ModelFolder, name: str, folder: Path) -> None:
     config["secondpass"] = {**ours, "name": name, "trained_from": start.name, "trained_with": __version__}
     text = json.dumps(config, indent=2)
     (folder / "config.json").write_text(f"{text}\n", encoding="utf-8")
-    shutil.copyfile(start.path / "tokenizer.json", folder / "tokenizer.json")
+    for file in ("tokenizer.json", RARE_WORDS_FILE):
+        if (start.path / file).exists():
+            shutil.copyfile(start.path / file, folder / file)
 
 
 def write_card(tuned: Tuned, said: list[str]) -> None:
