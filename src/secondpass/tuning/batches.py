@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from ..batching import Row
 from ..tokenizing import clean
 from .layers import Encoder, Tower, additive, pieces
 from .model import Batch
@@ -32,6 +33,11 @@ class Group:
 
     query: list[int]
     passages: list[list[int]]
+
+    def rows(self) -> list[Row]:
+        """Return the query framed with each passage."""
+        own = len(self.query)
+        return [Row([*self.query, *each], [0] * own + [1] * len(each)) for each in self.passages]
 
 
 class Batches:

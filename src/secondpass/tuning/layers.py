@@ -77,8 +77,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
     heads = [
         each.reshape(each.shape[0], -1, HEADS, HEAD_WIDTH).transpose(1, 2) for each in (query, key, value)
     ]
-    if not torch.jit.is_tracing():
-        fused = functional.scaled_dot_product_attention(*heads, mask.to(query.dtype))
+    if not torch.onnx.is_in_onnx_export():
+        q, k, v = heads
+        fused: Tensor = functional.scaled_dot_product_attention(q, k, v, mask.to(query.dtype))
         return fused.transpose(1, 2).reshape(query.shape[0], -1, WIDTH)
     scores = heads[0] @ heads[1].transpose(-1, -2) * HEAD_WIDTH**-0.5 + mask
     mixed: Tensor = (scores.softmax(-1) @ heads[2]).transpose(1, 2).reshape(query.shape[0], -1, WIDTH)

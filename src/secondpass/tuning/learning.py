@@ -150,7 +150,10 @@ class Learning:
             batch = batch_of(self._thawed.encoder, groups, model.depth)
             rounded = {f"branch.{name}": each for name, each in self._grid.rounded(model.branch).items()}
             logits: Tensor = functional_call(model, rounded, (batch, self._thawed.rarity, dropout))[0]
-        return logits.float()
+        if self._thawed.rare is None:
+            return logits.float()
+        rows = [row for group in groups for row in group.rows()]
+        return logits.float() + torch.from_numpy(self._thawed.rare.term(rows))
 
     @torch.inference_mode()
     def _score(self, query: str, passages: Sequence[str]) -> list[float]:

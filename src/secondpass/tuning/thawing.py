@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..checkpoints import Weights, weights_of
 from ..errors import ModelInvalidError
 from ..models import ModelFolder
+from ..reranking.rare_words import RareWords, rare_words_of
 from ..reranking.residual import reads_mutually
 from .exporting import Graph
 from .layers import Encoder, Layer
@@ -31,12 +32,14 @@ class Thawed:
         model: tower and joint branch; the tower repeats the encoder's last layers and stays frozen.
         rarity: (vocabulary,) in 0..1.
         bias: added to each logit; it moves no passage before another.
+        rare: the term for rare words, which stays as it is; None for a model without it.
     """
 
     encoder: Encoder
     model: Reranker
     rarity: Tensor
     bias: float
+    rare: RareWords | None
 
     def graph(self, branch: JointBranch) -> Graph:
         """Return the whole model with another joint branch, ready to be exported."""
@@ -64,7 +67,7 @@ def thaw(folder: ModelFolder) -> Thawed:
         bias = float(weights.tensor("bias").reshape(-1)[0])
     except (KeyError, RuntimeError) as exc:  # a name that is not there; a shape that does not fit
         raise ModelInvalidError(f"{path} is not laid out as minilm-l6 is ({exc}); fetch it again") from exc
-    return Thawed(encoder, model, rarity, bias)
+    return Thawed(encoder, model, rarity, bias, rare_words_of(folder, folder.json("config.json")))
 
 
 def _fill_encoder(encoder: Encoder, weights: Weights) -> None:
