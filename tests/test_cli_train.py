@@ -91,13 +91,15 @@ def test_the_installed_one_works_everywhere(
 ) -> None:
     folder = inside / "models" / NAME
     assert helped["path"] == str(folder)
-    asked = ["search", question("hollow bridge"), "--index", "index", "--candidates", "12", "--json"]
-    first = {}
-    for name in ("minilm-l6", NAME):
-        assert main([*asked, "--reranker", name]) == 0
-        first[name] = json.loads(capsys.readouterr().out)["hits"][0]["passage"]["text"]
-    assert "talked of at the fair" in first["minilm-l6"]
-    assert first[NAME].startswith("Green slip")
+    asked = ["--index", "index", "--candidates", "12", "--json"]
+    slips = dict.fromkeys(("minilm-l6", NAME), 0)
+    for topic in TOPICS[::10]:
+        for name in slips:
+            assert main(["search", question(topic), *asked, "--reranker", name]) == 0
+            first = json.loads(capsys.readouterr().out)["hits"][0]["passage"]["text"]
+            slips[name] += first.startswith("Green slip")
+    assert slips["minilm-l6"] <= 2
+    assert slips[NAME] >= 5
     assert main(["models", "list"]) == 0
     assert f"✓ {NAME}\n" in capsys.readouterr().out
     assert main(["models", "verify", NAME]) == 0  # what it says was recorded when it was installed

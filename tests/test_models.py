@@ -50,7 +50,7 @@ def test_every_name_is_known_once():
 def test_weights_that_ship_are_the_pinned_ones():
     lines = models.CHECKSUMS.read_text(encoding="utf-8").splitlines()
     pinned = {file: sha256 for sha256, file in (line.split() for line in lines)}
-    files = [file for file in models.WEIGHTS.rglob("*") if file.suffix in (".onnx", ".json")]
+    files = [file for file in models.WEIGHTS.rglob("*") if file.suffix in (".onnx", ".json", ".npz")]
     assert {file.relative_to(models.WEIGHTS).as_posix() for file in files} == set(pinned)
     for file, sha256 in pinned.items():
         assert hashlib.sha256((models.WEIGHTS / file).read_bytes()).hexdigest() == sha256

@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the recipe is no part of t
 import torch
 from tokenizers import Tokenizer
 
+from secondpass import native
 from secondpass.drift import built_in_text
 from secondpass.models import resolve
 from secondpass.tuning.thawing import thaw
@@ -23,6 +24,8 @@ from training.carry import carry
 from training.live import Live
 from training.states import Joined, States, depths_of, encode, frozen, tokenize
 from training.train import Run
+
+pytestmark = pytest.mark.skipif(not native.available(), reason="states are computed on the kernels")
 
 SETTINGS = {
     "name": "small",

@@ -17,7 +17,7 @@ from secondpass.checkpoints import weights_of
 from secondpass.cores import for_each
 from secondpass.inference import mean_states, unit
 from secondpass.models import resolve
-from secondpass.native import Encoder
+from secondpass.native import Encoder, available
 from secondpass.reranking.residual import frozen_encoder
 from secondpass.tuning.batches import FrozenTower
 from training.model import DEPTH, WIDTH
@@ -140,7 +140,13 @@ def encode(
 
 
 def frozen() -> Encoder:
-    """The bi-encoder of the re-ranker in the package, all-MiniLM-L6-v2 in 8 bits."""
+    """The bi-encoder of the re-ranker in the package, all-MiniLM-L6-v2 in 8 bits.
+
+    Raises:
+        RuntimeError: this processor has no AVX-512 VNNI.
+    """
+    if not available():
+        raise RuntimeError("states are computed on the package's kernels, which need AVX-512 VNNI")
     return frozen_encoder(weights_of(resolve("minilm-l6").weights()))
 
 
