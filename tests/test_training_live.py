@@ -21,8 +21,8 @@ from secondpass.models import resolve
 from secondpass.tuning.thawing import thaw
 from training import train
 from training.carry import carry
-from training.live import Live
-from training.states import Joined, States, depths_of, encode, frozen, tokenize
+from training.live import Joined, Live
+from training.states import States, depths_of, encode, frozen, tokenize
 from training.train import Run
 
 pytestmark = pytest.mark.skipif(not native.available(), reason="states are computed on the kernels")

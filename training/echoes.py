@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from training.data import WORK, Pool
-from training.mining import WEAK, Groups
+from training.mining import WEAK, Groups, read_groups
 from training.prepare import pool_of
-from training.states import States, depths_of, encode, frozen, tokenize
+from training.states import States, depths_of, encode, frozen, tokenize, whole_tokenizer
 
 LEADS = (
     "",
@@ -113,14 +112,11 @@ def main() -> None:
     config: dict[str, Any] = tomllib.loads(options.config.read_text())
     folder, settings = WORK / config["data"]["name"], config["echoes"]
     pool = pool_of(config, options.data)
-    saved = np.load(folder / "groups-corpus.npz")
-    groups: Groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
+    groups = read_groups(folder, "corpus")
     generator = np.random.default_rng([config["seed"], 8])
     vectors = States(folder / "queries").pooled
     texts, found = echoing(pool, groups, vectors, settings["groups"], settings["headed"], generator)
-    tokenizer = Tokenizer.from_file(str(options.base / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = whole_tokenizer(options.base)
     ids = tokenize(tokenizer, texts, config["data"]["passage_tokens"])
     encode(frozen(), ids, depths_of(config, config["data"].get("deeper", False)), folder / "passages-echoes")
     np.savez(folder / "groups-echoes.npz", **found)

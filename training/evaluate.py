@@ -25,7 +25,7 @@ from tokenizers import Tokenizer
 
 from secondpass.reranking import CrossEncoder, load_reranker
 from training.data import WORK
-from training.states import Encoder, encode, frozen, tokenize
+from training.states import Encoder, encode, frozen, tokenize, whole_tokenizer
 from training.validate import ValidationSet
 
 SUBSAMPLED = {"arguana": 150, "xquad-en": 150}
@@ -89,9 +89,7 @@ def on_validation(data: Path, chosen: list[ValidationSet], models: list[Any]) ->
 
 def on_collections(folder: Path, base: Path, models: list[Any]) -> dict[str, Any]:
     """nDCG@10 of each system on each collection: dense top 20 re-ranked, or the pool's BM25 top 100."""
-    encoder, tokenizer = frozen(), Tokenizer.from_file(str(base / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    encoder, tokenizer = frozen(), whole_tokenizer(base)
     sets = {}
     for path in sorted(folder.iterdir()):
         start, runs = time.time(), [dict[str, dict[str, float]]() for _ in SYSTEMS]

@@ -21,7 +21,7 @@ import numpy as np
 
 from secondpass.tuning.alike import NEAR_COPY, overlap
 from training.data import WORK, Pool
-from training.mining import WEAK, Groups
+from training.mining import WEAK, Groups, read_groups
 from training.prepare import pool_of
 from training.rare_words import coverage, words_of
 from training.word_table import RARE
@@ -76,8 +76,7 @@ def main() -> None:
     config: dict[str, Any] = tomllib.loads(options.config.read_text())
     folder = WORK / config["data"]["name"]
     pool = pool_of(config, options.data)
-    saved = np.load(folder / "groups-corpus.npz")
-    groups: Groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
+    groups = read_groups(folder, "corpus")
     found = left_out(pool, groups, config["train"]["hard_negatives"])
     np.savez(folder / "groups-left.npz", **found)
     print(f"{len(found['query'])} groups of {len(groups['query'])}")

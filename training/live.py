@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from training.model import Encoder, additive, fast_products
 from training.states import States, depths_of
 
-__all__ = ["Live", "Opener", "Texts", "opener"]
+__all__ = ["Joined", "Live", "Opener", "Texts", "opener"]
 
 
 class Texts(Protocol):
@@ -32,6 +33,35 @@ class Texts(Protocol):
 
 Opener = Callable[[str, bool], Texts]
 """Opens a folder's texts by their name; true for passages, of which deeper states are read too."""
+
+
+class Joined:
+    """Two of them as one: the second's texts count on from the first's end."""
+
+    def __init__(self, first: Texts, second: Texts) -> None:
+        self._parts = first, second
+
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
+
+    def batch(self, texts: Sequence[int], limit: int = 512) -> tuple[Tensor, Tensor, Tensor]:
+        """As `States.batch`."""
+        asked, border = np.asarray(texts), len(self._parts[0])
+        places = [np.flatnonzero(asked < border), np.flatnonzero(asked >= border)]
+        found = [
+            part.batch(asked[own] - before, limit)
+            for part, own, before in zip(self._parts, places, (0, border), strict=True)
+            if len(own)
+        ]
+        longest = max(ids.shape[1] for _, ids, _ in found)
+        joined = [torch.cat([_longer(each, longest) for each in kind]) for kind in zip(*found, strict=True)]
+        order = torch.from_numpy(np.argsort(np.concatenate(places), kind="stable")).to(joined[0].device)
+        return joined[0][order], joined[1][order], joined[2][order]
+
+
+def _longer(texts: Tensor, tokens: int) -> Tensor:
+    """Texts (n, ...), padded with zeros to (n, tokens, ...)."""
+    return functional.pad(texts, (0, 0) * (texts.ndim - 2) + (0, tokens - texts.shape[1]))
 
 
 class Live:

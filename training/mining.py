@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +20,12 @@ K1, B = 0.9, 0.4  # of BM25, as Anserini sets them
 COMMON = 0.2  # a token in more of the passages than this tells nothing apart
 
 Groups = dict[str, np.ndarray]
+
+
+def read_groups(folder: Path, name: str) -> Groups:
+    """Groups as they were written: which query, its positive, its negatives, the number of its set."""
+    saved = np.load(folder / f"groups-{name}.npz")
+    return {key: saved[key] for key in ("query", "positive", "negatives", "source")}
 
 
 @dataclass(frozen=True, slots=True)

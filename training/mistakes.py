@@ -18,7 +18,7 @@ import torch
 
 from training.average import weights_of
 from training.data import WORK
-from training.mining import Groups
+from training.mining import Groups, read_groups
 from training.model import Batch, Reranker, fast_products, shape_of
 from training.states import KeptTower, States
 
@@ -81,8 +81,7 @@ def main() -> None:
     model.load_state_dict(weights_of(options.model))
     model.tower = KeptTower(model.tower)
     data = WORK / config["data"]["name"]
-    saved = np.load(data / f"groups-{options.of}.npz")
-    groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
+    groups = read_groups(data, options.of)
     count = min(options.groups, len(groups["query"]))
     rows = np.sort(np.random.default_rng([config["seed"], 6]).permutation(len(groups["query"]))[:count])
     found = by_model(model, groups, rows, data, config["train"])

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from training.data import WORK, Pool, set_of, training_pool, validation_pool
 from training.mining import Side, mine
-from training.states import Encoder, States, depths_of, encode, frozen, tokenize
+from training.states import Encoder, States, depths_of, encode, frozen, tokenize, whole_tokenizer
 
 VOCABULARY = 30522
 CORPUS = {  # sets whose passages could stand in one corpus
@@ -52,9 +52,7 @@ def main() -> None:
         pool = pool_of(config, options.data)
         write_groups(pool, config["data"], folder)
         return
-    tokenizer = Tokenizer.from_file(str(options.base / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = whole_tokenizer(options.base)
     encoder = frozen()
     prepare_training(encoder, tokenizer, config, options.data, folder)
     prepare_validation(encoder, tokenizer, config, options.data, folder)

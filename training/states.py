@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from torch.nn import functional
 
 from secondpass.batching import Row
 from secondpass.checkpoints import weights_of
@@ -22,7 +21,13 @@ from secondpass.reranking.residual import frozen_encoder
 from secondpass.tuning.batches import FrozenTower
 from training.model import DEPTH, WIDTH
 
-BATCH_TOKENS = 384  # small batches stay in the caches
+
+def whole_tokenizer(base: Path) -> Tokenizer:
+    """The tokenizer of a folder; it neither cuts nor pads."""
+    tokenizer = Tokenizer.from_file(str(base / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], limit: int) -> list[list[int]]:
@@ -68,35 +73,6 @@ class States:
         return found.squeeze(2) if depths == 1 else found, torch.from_numpy(ids), mask
 
 
-class Joined:
-    """Two `States`, or what serves as such, as one: the second's texts count on from the first's end."""
-
-    def __init__(self, first: Any, second: Any) -> None:
-        self._parts = first, second
-
-    def __len__(self) -> int:
-        return sum(map(len, self._parts))
-
-    def batch(self, texts: Sequence[int], limit: int = 512) -> tuple[Tensor, Tensor, Tensor]:
-        """As `States.batch`."""
-        asked, border = np.asarray(texts), len(self._parts[0])
-        places = [np.flatnonzero(asked < border), np.flatnonzero(asked >= border)]
-        found = [
-            part.batch(asked[own] - before, limit)
-            for part, own, before in zip(self._parts, places, (0, border), strict=True)
-            if len(own)
-        ]
-        longest = max(ids.shape[1] for _, ids, _ in found)
-        joined = [torch.cat([_longer(each, longest) for each in kind]) for kind in zip(*found, strict=True)]
-        order = torch.from_numpy(np.argsort(np.concatenate(places), kind="stable")).to(joined[0].device)
-        return joined[0][order], joined[1][order], joined[2][order]
-
-
-def _longer(texts: Tensor, tokens: int) -> Tensor:
-    """Texts (n, ...), padded with zeros to (n, tokens, ...)."""
-    return functional.pad(texts, (0, 0) * (texts.ndim - 2) + (0, tokens - texts.shape[1]))
-
-
 class KeptTower(FrozenTower):
     """A frozen tower that computes nothing for texts whose deeper states were kept."""
 
@@ -121,7 +97,7 @@ def encode(
     shape = (int(starts[-1]), len(depths), WIDTH)
     file = path and np.memmap(path.with_suffix(".bf16"), np.int16, "w+", shape=shape)
 
-    def work(batch: list[int]) -> None:
+    def work(batch: np.ndarray) -> None:
         states, own = encoder.embed([Row(list(ids[text]), [0] * len(ids[text])) for text in batch])
         for depth in range(DEPTH + 1):
             if depth:
@@ -132,7 +108,7 @@ def encode(
                     file[starts[text] : starts[text + 1], depths.index(depth)] = kept[own[row] : own[row + 1]]
         found[batch] = unit(mean_states(states, own))
 
-    for_each(work, by_length(ids))
+    for_each(work, encoder.batches([len(each) for each in ids]))
     if path is not None:
         flat = np.concatenate([np.asarray(each, np.int32) for each in ids])
         np.savez(path.with_suffix(".npz"), ids=flat, starts=starts, pooled=found)
@@ -160,13 +136,3 @@ def depths_of(config: dict[str, Any], deeper: bool) -> tuple[int, ...]:
     if not deeper:
         return (first,)
     return (first, DEPTH) if config["model"].get("mutual") else tuple(range(first, DEPTH + 1))
-
-
-def by_length(ids: Sequence[Sized]) -> list[list[int]]:
-    """Positions sorted by length and cut into batches of about BATCH_TOKENS tokens."""
-    batches: list[list[int]] = [[]]
-    for text in sorted(range(len(ids)), key=lambda at: len(ids[at])):
-        if batches[-1] and (len(batches[-1]) + 1) * len(ids[text]) > BATCH_TOKENS:
-            batches.append([])
-        batches[-1].append(text)
-    return batches

@@ -13,12 +13,11 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from training.data import WORD, WORK, Pool
-from training.mining import WEAK, Groups
+from training.mining import WEAK, Groups, read_groups
 from training.prepare import pool_of
-from training.states import depths_of, encode, frozen, tokenize
+from training.states import depths_of, encode, frozen, tokenize, whole_tokenizer
 
 FUNCTION_WORDS = frozenset(
     WORD.findall(
@@ -111,8 +110,7 @@ def main() -> None:
     config = tomllib.loads(options.config.read_text())
     folder, settings = WORK / config["data"]["name"], config["styles"]
     pool = pool_of(config, options.data)
-    saved = np.load(folder / f"groups-{settings['of']}.npz")
-    groups: Groups = {name: saved[name] for name in ("query", "positive", "negatives", "source")}
+    groups = read_groups(folder, settings["of"])
     generator = np.random.default_rng([config["seed"], 5])
     texts, parts = list(pool.queries), [groups]
     for more, added in (
@@ -122,9 +120,7 @@ def main() -> None:
         parts.append({**added, "query": added["query"] + len(texts)})
         texts += more
         print(f"{len(more)} more queries, such as: {more[:3]}", flush=True)
-    tokenizer = Tokenizer.from_file(str(options.base / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
+    tokenizer = whole_tokenizer(options.base)
     ids = tokenize(tokenizer, texts, config["data"]["query_tokens"])
     encode(frozen(), ids, depths_of(config, deeper=False), folder / "queries-styles")
     np.savez(

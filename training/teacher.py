@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModel
 
 from training.data import WORK
-from training.states import States, by_length
+from training.states import States
 
+BATCH_TOKENS = 1600  # small batches stay in the caches
 ALIAS = {"[CLS]": "<s>", "[SEP]": "</s>", "[PAD]": "<pad>"}
 
 
@@ -57,6 +58,16 @@ class Teacher:
         for batch in by_length([texts[each] for each in needed]):
             some = needed[batch].tolist()
             yield from zip(some, self.read([texts[each] for each in some]), strict=True)
+
+
+def by_length(ids: Sequence[Sized]) -> list[list[int]]:
+    """Positions sorted by length and cut into batches of about BATCH_TOKENS tokens."""
+    batches: list[list[int]] = [[]]
+    for text in sorted(range(len(ids)), key=lambda at: len(ids[at])):
+        if batches[-1] and (len(batches[-1]) + 1) * len(ids[text]) > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(text)
+    return batches
 
 
 def teach(

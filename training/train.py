@@ -21,9 +21,9 @@ from torch.nn.functional import cross_entropy
 from secondpass.models import resolve
 from secondpass.tuning.thawing import thaw
 from training.data import WORK
-from training.live import Opener, opener
+from training.live import Joined, Opener, opener
 from training.model import Batch, fast_products, load_encoder, new_reranker, shape_of, word_mask
-from training.states import Joined, KeptTower
+from training.states import KeptTower
 from training.validate import ValidationSet, validate
 
 
@@ -122,7 +122,8 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.device = device
         data = data or WORK / config["data"]["name"]
-        shipped = thaw(resolve("minilm-l6"))
+        start = self.settings.get("start")
+        shipped = thaw(resolve("minilm-l6")) if not base or start == "minilm-l6" else None
         encoder = load_encoder(base) if base else shipped.encoder
         texts = opener(data, config, encoder.to(device))
         self.batches = Batches(data, self.settings, self.seed, texts)
@@ -133,7 +134,6 @@ class Run:
         ]
         torch.manual_seed(self.seed)
         self.model = new_reranker(encoder, *shape_of(config)).to(device)
-        start = self.settings.get("start")
         if start == "minilm-l6":
             self.model.load_state_dict(shipped.model.state_dict())
         elif start:

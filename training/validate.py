@@ -47,8 +47,7 @@ class ValidationSet:
 
     def dense(self) -> np.ndarray:
         """Scores of the first stage, (queries, candidates)."""
-        pooled = [States(self._folder / f"{self.name}_{kind}").pooled for kind in ("queries", "passages")]
-        return np.einsum("qw,qcw->qc", pooled[0][: len(self)], pooled[1][self.top])
+        return np.einsum("qw,qcw->qc", self.queries.pooled[: len(self)], self.passages.pooled[self.top])
 
     @torch.inference_mode()
     def scores(self, model: Reranker, rarity: Tensor) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,10 @@
-"""Which models bring code of their own, which is never run here."""
+"""What a ``config.json`` says of a model: its class, code of its own (never run here), our settings."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["architecture_of", "needs_code"]
+__all__ = ["architecture_of", "needs_code", "own_settings"]
 
 
 def architecture_of(config: dict[str, Any]) -> str | None:
@@ -21,3 +21,9 @@ def needs_code(config: dict[str, Any]) -> bool:
     pointed = config.get("auto_map")
     classes = [str(each) for each in pointed.values()] if isinstance(pointed, dict) else []
     return any(each.rpartition(".")[2] == architecture_of(config) for each in classes)
+
+
+def own_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what secondpass wrote into a model's ``config.json``; nothing for other models."""
+    ours = config.get("secondpass")
+    return ours if isinstance(ours, dict) else {}

@@ -19,6 +19,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
+from ..architectures import own_settings
 from ..batching import Row
 from ..errors import ModelInvalidError
 from ..inference import Floats
@@ -56,7 +57,8 @@ class WordTable:
 
     @cached_property
     def _kinds(self) -> list[int]:
-        return [int(kind) for kind in self.kinds]
+        found: list[int] = self.kinds.tolist()
+        return found
 
     def words(self, ids: Iterable[int]) -> list[Word]:
         """Return the words of a text, in order; special tokens and marks are none."""
@@ -142,8 +144,7 @@ def rare_words_of(folder: ModelFolder, config: dict[str, Any]) -> RareWords | No
     Raises:
         ModelInvalidError: its table is missing or damaged.
     """
-    ours = config.get("secondpass")
-    said = ours.get("rare_words") if isinstance(ours, dict) else None
+    said = own_settings(config).get("rare_words")
     if said is None:
         return None
     try:

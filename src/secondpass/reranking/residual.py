@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import native
+from ..architectures import own_settings
 from ..batching import Integers, Row, Starts
 from ..checkpoints import Weights, norm_of
 from ..cores import for_each
@@ -29,14 +30,12 @@ _SPECIAL = (0, 101, 102)
 
 def is_residual(config: dict[str, Any]) -> bool:
     """Whether a ``config.json`` is that of a residual cross-encoder."""
-    ours = config.get("secondpass")
-    return isinstance(ours, dict) and bool(ours.get("one_query_per_batch"))
+    return bool(own_settings(config).get("one_query_per_batch"))
 
 
 def reads_mutually(config: dict[str, Any]) -> bool:
     """Whether in the joint layers the passage's tokens read the query too, see ``JointBranch``."""
-    ours = config.get("secondpass")
-    return isinstance(ours, dict) and bool(ours.get("mutual"))
+    return bool(own_settings(config).get("mutual"))
 
 
 def frozen_encoder(weights: Weights) -> Encoder:
@@ -91,8 +90,9 @@ class ResidualScorer:
         """
         self._encoder = frozen_encoder(weights)
         self._joint = tuple(_layer(weights, f"branch.layers.{depth}") for depth in range(_trained(weights)))
-        self._first = _DEPTH - len(self._joint)
         self._mutual = mutual
+        first = _DEPTH - len(self._joint)
+        self._read_at = range(first, first + 1 if mutual else _DEPTH)
         self._match = weights.linear("branch.match")
         self._segment = weights.tensor("branch.passage_segment")
         self._head_norm = norm_of(weights, "branch.head_norm").stacked()
@@ -142,7 +142,7 @@ class ResidualScorer:
         """Run all layers in place; return the states that the joint layers read, the first one's first."""
         kept = []
         for depth, layer in enumerate(self._encoder.layers):
-            if depth == self._first or (depth > self._first and not self._mutual):
+            if depth in self._read_at:
                 kept.append(states.copy())
             layer(states, starts)
         return kept

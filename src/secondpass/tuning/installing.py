@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from .. import __version__
+from ..architectures import own_settings
 from ..errors import InputError, ModelError
 from ..hub import is_plain
 from ..models import ModelFolder, known_as, user_models_dir
@@ -43,8 +44,7 @@ def check_name(name: str, start: ModelFolder) -> None:
 
 def _trained_here(place: Path) -> bool:
     config = ModelFolder(place.name, place, "user").json("config.json", required=False)
-    ours = config.get("secondpass")
-    return isinstance(ours, dict) and "trained_from" in ours
+    return "trained_from" in own_settings(config)
 
 
 def write_config(start: ModelFolder, name: str, folder: Path) -> None:

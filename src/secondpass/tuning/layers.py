@@ -123,7 +123,7 @@ class Tower(nn.Module):
 
 
 def fast_products(device: str = "cpu") -> contextlib.AbstractContextManager[Any]:
-    """Matrix products in bfloat16 where the processor is made for them; elsewhere they would be slower."""
+    """Matrix products in bfloat16 on a GPU or a processor that is made for them; else they are slower."""
     if device != "cpu":
         return torch.autocast(device, dtype=torch.bfloat16)
     asked = (getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile"))

@@ -121,30 +121,25 @@ class Reranker(nn.Module):
                 unit[0][own], batch.query_ids[own], unit[1], batch.passage_ids, batch.passage_mask, rarity
             ).detach()
         before = [each.detach() for each in passage[:-1]]
-        extra = torch.zeros(len(own), device=own.device)
-        for rows, longest in self._pieces(batch.passage_mask):
-            extra = extra.index_put(
-                (rows,),
-                self.branch(
-                    query[0][own[rows]],
-                    batch.query_mask[own[rows]],
-                    [each[rows, :longest] for each in before],
-                    batch.passage_mask[rows, :longest],
-                    features[rows],
-                    dropout,
-                ).float(),
+
+        def read(rows: Tensor | slice, longest: int) -> Tensor:
+            extra: Tensor = self.branch(
+                query[0][own[rows]],
+                batch.query_mask[own[rows]],
+                [each[rows, :longest] for each in before],
+                batch.passage_mask[rows, :longest],
+                features[rows],
+                dropout,
             )
+            return extra.float()
+
+        if self.branch.mutual and own.device.type == "cpu":  # the passages' tokens go through it too
+            parts = pieces(batch.passage_mask)
+            places = torch.cat([rows for rows, _ in parts]).argsort()
+            extra = torch.cat([read(*part) for part in parts])[places]
+        else:
+            extra = read(slice(None), batch.passage_mask.shape[1])
         return residual[own, torch.arange(len(own), device=own.device)] + extra, residual
-
-    def _pieces(self, mask: Tensor) -> list[tuple[Tensor, int]]:
-        """Rows that go through the branch together, and their longest passage.
-
-        Where the passages' tokens go through it too, that is a few of about one length at a time, unless a
-        GPU has all of them at once.
-        """
-        if self.branch.mutual and mask.device.type == "cpu":
-            return pieces(mask)
-        return [(torch.arange(len(mask), device=mask.device), mask.shape[1])]
 
 
 @dataclass(slots=True)
