@@ -6,14 +6,16 @@ import inspect
 import shutil
 import textwrap
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from math import log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 CORPUS = [inspect.cleandoc(str(module.__doc__)) for module in (textwrap, shutil, inspect, warnings)] + [
     "how do I sort a list of numbers in python",
@@ -22,28 +24,46 @@ CORPUS = [inspect.cleandoc(str(module.__doc__)) for module in (textwrap, shutil,
 ]
 
 
+def commonest(words: list[str], size: int, inside: str = "") -> list[str]:
+    """Return every letter and the commonest beginnings and endings of ``words``, ``size`` in all.
+
+    The trainers of ``tokenizers`` break ties at random: no two runs would test the same model.
+    """
+    letters = {
+        letter if place == 0 else inside + letter for word in words for place, letter in enumerate(word)
+    }
+    count = Counter(word[:end] for word in words for end in range(2, len(word) + 1))
+    count.update(inside + word[start:] for word in words for start in range(1, len(word) - 1))
+    ranked = sorted(count.keys() - letters, key=lambda piece: (-count[piece], piece))
+    return [*sorted(letters), *ranked][:size]
+
+
 def wordpiece(folder: Path, vocab_size: int = 300) -> Tokenizer:
-    """Train BERT's kind of tokenizer and save it as ``tokenizer.json``."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """Save BERT's kind of tokenizer, with the commonest pieces of the corpus, as ``tokenizer.json``."""
+    normalizer, splitter = normalizers.BertNormalizer(lowercase=True), pre_tokenizers.BertPreTokenizer()
+    words = [word for text in CORPUS for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text))]
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    pieces = [*special, *commonest(words, vocab_size - len(special), "##")]
+    tokenizer = Tokenizer(
+        models.WordPiece({piece: number for number, piece in enumerate(pieces)}, unk_token="[UNK]")
+    )
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizer, splitter
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     return save(tokenizer, folder)
 
 
 def unigram(folder: Path, vocab_size: int = 300) -> Tokenizer:
-    """Train XLM-RoBERTa's kind of tokenizer and save it as ``tokenizer.json``."""
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.NFKC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    """Save XLM-RoBERTa's kind of tokenizer, pieces likewise, as ``tokenizer.json``."""
+    splitter = pre_tokenizers.Metaspace()
+    words = [word for text in CORPUS for word, _ in splitter.pre_tokenize_str(text)]
     special = ["<s>", "<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=vocab_size, special_tokens=special, unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
+    pieces = commonest(words, vocab_size - len(special))
+    # a piece costs by its rank; a letter, the last resort, costs most
+    scored = [(piece, -20.0 if len(piece) == 1 else -log(rank + 2)) for rank, piece in enumerate(pieces)]
+    tokenizer = Tokenizer(models.Unigram([*((name, 0.0) for name in special), *scored], unk_id=3))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.NFKC(), splitter
+    tokenizer.add_special_tokens(special)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )
