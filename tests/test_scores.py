@@ -273,8 +273,12 @@ def test_many_processes_and_threads_share_a_file(tmp_path: Path) -> None:
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
     ]
     assert [process.communicate() for process in processes] == [("0\n", "")] * 3
+    asked = [str(number) for number in range(39 * 7 + 20)]
     with ScoreCache(path) as cache:
-        assert cache.get("m", "q", ["0", "19"]) == [0.0, 19.0]
+        kept = cache.get("m", "q", asked)
+    assert all(score in (None, float(text)) for text, score in zip(asked, kept, strict=True))
+    # whoever waits too long for the other writers, on a disk that is slow just then, keeps nothing that time
+    assert sum(score is not None for score in kept) > len(asked) / 2
     assert not list(tmp_path.glob("*.damaged"))
 
 
