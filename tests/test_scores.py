@@ -255,7 +255,8 @@ def test_many_processes_and_threads_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "scores.db"
     program = """
         import sys, threading
-        from secondpass.scores import ScoreCache
+        from secondpass.scores import ScoreCache, disk
+        disk._WAIT_SECONDS = 60.0  # nobody gives up, however slow the disk is just now
         cache, wrong = ScoreCache(sys.argv[1]), []
         def work(seed):
             for number in range(40):
@@ -275,10 +276,7 @@ def test_many_processes_and_threads_share_a_file(tmp_path: Path) -> None:
     assert [process.communicate() for process in processes] == [("0\n", "")] * 3
     asked = [str(number) for number in range(39 * 7 + 20)]
     with ScoreCache(path) as cache:
-        kept = cache.get("m", "q", asked)
-    assert all(score in (None, float(text)) for text, score in zip(asked, kept, strict=True))
-    # whoever waits too long for the other writers, on a disk that is slow just then, keeps nothing that time
-    assert sum(score is not None for score in kept) > len(asked) / 2
+        assert cache.get("m", "q", asked) == [float(text) for text in asked]
     assert not list(tmp_path.glob("*.damaged"))
 
 

@@ -29,9 +29,7 @@ def commonest(words: list[str], size: int, inside: str = "") -> list[str]:
 
     The trainers of ``tokenizers`` break ties at random: no two runs would test the same model.
     """
-    letters = {
-        letter if place == 0 else inside + letter for word in words for place, letter in enumerate(word)
-    }
+    letters = {word[0] for word in words} | {inside + letter for word in words for letter in word[1:]}
     count = Counter(word[:end] for word in words for end in range(2, len(word) + 1))
     count.update(inside + word[start:] for word in words for start in range(1, len(word) - 1))
     ranked = sorted(count.keys() - letters, key=lambda piece: (-count[piece], piece))
